@@ -1,0 +1,95 @@
+//! The images of the test pods: pause, busybox, distroless. Recipes and C
+//! sources are in `tests/cluster/images`.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::layout::{self, REGISTRY};
+use crate::buildah::Buildah;
+use crate::run;
+
+/// Image name → builds its context folder.
+type Stage = fn(&Path) -> Result<()>;
+const IMAGES: &[(&str, Stage)] =
+    &[("pause", stage_pause), ("busybox", stage_busybox), ("distroless", stage_distroless)];
+
+/// Builds all images and pushes them to the cluster's registry. This has to be
+/// done before the nodes start: no pod runs without the pause image.
+pub fn build_and_push() -> Result<()> {
+    let buildah = Buildah::in_folder(&layout::state("images"))?;
+    for (name, stage) in IMAGES {
+        let context = layout::state("images").join(name);
+        fs::create_dir_all(&context)?;
+        stage(&context).with_context(|| format!("cannot prepare the image {name}"))?;
+        let reference = format!("{REGISTRY}/{name}:1");
+        buildah.build(&source(name).join("Containerfile"), &context, &reference)?;
+        buildah.push(&reference)?;
+    }
+    Ok(())
+}
+
+fn source(name: &str) -> PathBuf {
+    layout::checkout().join("tests/cluster/images").join(name)
+}
+
+fn stage_pause(context: &Path) -> Result<()> {
+    compile(&source("pause").join("pause.c"), &context.join("pause"))
+}
+
+fn stage_distroless(context: &Path) -> Result<()> {
+    let root = context.join("root");
+    stage_root(&root)?;
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/sbin/nologin\n\
+         nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n",
+    )?;
+    fs::write(root.join("etc/group"), "root:x:0:\nnonroot:x:65532:\n")?;
+    compile(&source("distroless").join("app.c"), &root.join("app"))
+}
+
+fn stage_busybox(context: &Path) -> Result<()> {
+    let root = context.join("root");
+    stage_root(&root)?;
+    fs::create_dir_all(root.join("bin"))?;
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    )?;
+    fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
+    install_busybox(&root.join("bin"))
+}
+
+/// Copies Debian's static busybox and links each of its applets to it.
+pub fn install_busybox(bin: &Path) -> Result<()> {
+    let busybox = bin.join("busybox");
+    fs::copy("/bin/busybox", &busybox).context("busybox-static is not installed")?;
+    fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755))?;
+    let applets = run::output(Command::new("/bin/busybox").arg("--list"))?;
+    for applet in applets.lines().filter(|applet| *applet != "busybox") {
+        let link = bin.join(applet);
+        if !link.exists() {
+            symlink("busybox", link)?;
+        }
+    }
+    Ok(())
+}
+
+/// Folders that every image with a file system has.
+fn stage_root(root: &Path) -> Result<()> {
+    for folder in ["etc", "tmp", "root", "home/nonroot", "proc", "sys", "dev", "run"] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    Ok(())
+}
+
+fn compile(source: &Path, program: &Path) -> Result<()> {
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=c11", "-D_GNU_SOURCE", "-Os", "-Wall", "-Werror", "-static", "-s", "-o"]);
+    run::quietly(gcc.arg(program).arg(source))
+}

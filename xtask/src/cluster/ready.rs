@@ -1,0 +1,90 @@
+//! Waiting until each layer of the cluster answers.
+
+use std::net::TcpStream;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::control_plane::kubectl;
+use super::layout::{self, REGISTRY};
+use super::node::NODES;
+use super::process::Record;
+use crate::run;
+
+/// Generous: a first start on a busy two-core machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits for the registry.
+pub fn registry() -> Result<()> {
+    let address = REGISTRY.parse().context("registry address")?;
+    wait("the registry", "registry", Duration::from_millis(20), || {
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+    })
+}
+
+/// Waits for the API server.
+pub fn api_server() -> Result<()> {
+    wait("the API server", "kube-apiserver", Duration::from_millis(200), || {
+        run::quietly(kubectl().args(["get", "--raw", "/readyz"])).is_ok()
+    })
+}
+
+/// Waits for both nodes, and for the account without which no pod is admitted.
+pub fn nodes() -> Result<()> {
+    wait("both nodes", "node1-kubelet", Duration::from_millis(300), || {
+        ready_nodes().is_ok_and(|ready| ready == NODES.len())
+    })?;
+    wait("the default service account", "kube-controller-manager", PATIENCE / 600, || {
+        run::quietly(kubectl().args(["get", "serviceaccount", "default"])).is_ok()
+    })
+}
+
+/// How many nodes are Ready.
+pub fn ready_nodes() -> Result<usize> {
+    let listing = run::output(kubectl().args(["get", "nodes", "-o", "json"]))?;
+    Ok(count_ready(&serde_json::from_str(&listing)?))
+}
+
+fn count_ready(nodes: &Value) -> usize {
+    let is_ready = |node: &&Value| {
+        let conditions = node["status"]["conditions"].as_array();
+        conditions.is_some_and(|all| {
+            all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+        })
+    };
+    nodes["items"].as_array().map_or(0, |items| items.iter().filter(is_ready).count())
+}
+
+/// Asks until the answer is yes. Gives up early when a process of the cluster
+/// has died: waiting longer would not bring it back.
+fn wait(what: &str, log: &str, pause: Duration, answer: impl Fn() -> bool) -> Result<()> {
+    let start = Instant::now();
+    while !answer() {
+        if let Some(dead) = Record::all().into_iter().find(|record| !record.alive()) {
+            bail!("{} has died: see {}", dead.name, layout::log(&dead.name).display());
+        }
+        if start.elapsed() > PATIENCE {
+            let seconds = PATIENCE.as_secs();
+            bail!("{what} did not answer in {seconds} s: see {}", layout::log(log).display());
+        }
+        sleep(pause);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ready_nodes_count() {
+        let nodes = serde_json::json!({"items": [
+            {"status": {"conditions": [{"type": "Ready", "status": "True"}]}},
+            {"status": {"conditions": [{"type": "Ready", "status": "False"}]}},
+            {"status": {}},
+        ]});
+        assert_eq!(count_ready(&nodes), 1);
+    }
+}
