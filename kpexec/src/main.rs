@@ -1,2 +1,79 @@
-//! Placeholder.
-fn main() {}
+//! kpexec: a command inside any container of a Kubernetes cluster, as anybody.
+
+#![forbid(unsafe_code)]
+
+mod api_error;
+mod capability;
+mod cli;
+mod cluster;
+mod cri_socket;
+mod exit_code;
+mod helper_pod;
+mod identity;
+mod local_io;
+mod report;
+mod run;
+mod session;
+mod signals;
+mod target;
+mod terminal;
+mod transport;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use cli::{Cli, CliError};
+use run::RunError;
+
+fn main() -> ExitCode {
+    // Before anything uses TLS: kube panics if it finds two providers or none.
+    // It fails only if one is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    terminal::restore_on_panic();
+    let cli = match Cli::parse_args(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(error),
+    };
+    let verbose = cli.verbose;
+    if verbose {
+        log_to_stderr();
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run::run(cli)),
+        Err(source) => Err(RunError::Local { what: "start the asynchronous runtime", source }),
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => {
+            if !matches!(error, RunError::Interrupted(_)) {
+                report::error(&error, error.hint().as_deref(), verbose);
+            }
+            error.exit_code().into()
+        }
+    }
+}
+
+fn refuse(error: CliError) -> ExitCode {
+    match error {
+        CliError::Information(text) => {
+            // `kpexec --help | head -1` closes the pipe, and that is fine.
+            let _ = write!(std::io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        CliError::Usage { ref hint, .. } => {
+            report::error(&error, hint.as_deref(), false);
+            exit_code::OURS.into()
+        }
+    }
+}
+
+/// Our own steps only: kube logs every answer that is not 2xx as an error.
+fn log_to_stderr() {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new("off,kpexec=debug"))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .without_time()
+        .init();
+}

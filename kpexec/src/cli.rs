@@ -1,0 +1,332 @@
+//! The command line: kubectl exec's grammar, and who to be.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser};
+use thiserror::Error;
+
+/// Run a command inside any container, as root, with the container's own files
+///
+/// kpexec runs CMD in the namespaces of the container, as any user and with any
+/// capabilities, even if the container has no shell, no root and no rights. A
+/// helper pod on the container's node does it and is deleted afterwards; the
+/// target pod is not changed.
+///
+/// Exit codes: the command's own; 128+n if signal n ended it; 127 if it was not
+/// found; 126 if it cannot be executed; 125 if kpexec itself failed.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    override_usage = "kpexec [FLAGS] POD -- CMD [ARG]...",
+    after_help = "Example:\n  kpexec -it my-pod -- bash"
+)]
+pub struct Cli {
+    /// The pod to enter: NAME or pod/NAME
+    #[arg(value_name = "POD")]
+    pub pod: Option<String>,
+
+    /// The command and its arguments, passed on as they are, without a shell
+    #[arg(last = true, value_name = "CMD", value_parser = OsStringValueParser::new())]
+    pub command: Vec<OsString>,
+
+    /// Pass stdin to the command
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+
+    /// Give the command a terminal (needs -i and a terminal on stdin)
+    #[arg(short, long)]
+    pub tty: bool,
+
+    /// Namespace of the pod [default: that of the context]
+    #[arg(short, long, value_name = "NS")]
+    pub namespace: Option<String>,
+
+    /// Container to enter [default: as kubectl chooses]
+    #[arg(short, long)]
+    pub container: Option<String>,
+
+    /// Who to run as, in numbers [default: 0:0]
+    ///
+    /// Without GID the group is 0. Any user but 0 starts without capabilities,
+    /// as with docker exec -u; --cap-add gives it some.
+    #[arg(short = 'u', long, value_name = "UID[:GID]")]
+    pub run_as: Option<String>,
+
+    /// Add a capability of capabilities(7), or ALL
+    ///
+    /// With or without CAP_, in any case. Adds come after drops, so
+    /// --cap-drop ALL --cap-add KILL is KILL alone.
+    #[arg(long, value_name = "CAP")]
+    pub cap_add: Vec<String>,
+
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "CAP")]
+    pub cap_drop: Vec<String>,
+
+    /// Add a variable to the container's environment
+    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(parse_env))]
+    pub env: Vec<EnvVar>,
+
+    /// Context of the kubeconfig to use
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Kubeconfig file to use [default: as kubectl finds it]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Path of the CRI socket on the pod's node [default: by the node's runtime]
+    #[arg(long, value_name = "PATH")]
+    pub cri_socket: Option<String>,
+
+    /// Image of the helper pod
+    #[arg(long, value_name = "REF", env = "KPEXEC_HELPER_IMAGE")]
+    pub helper_image: Option<String>,
+
+    /// Namespace of the helper pod
+    #[arg(long, value_name = "NS", default_value = "kpexec", env = "KPEXEC_HELPER_NAMESPACE")]
+    pub helper_namespace: String,
+
+    /// How long the helper pod may take to start: seconds, or 90s, 2m, 1h
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    pub helper_timeout: Duration,
+
+    /// Print nothing but the command's output and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say what is done, and why it failed in full
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub verbose: bool,
+}
+
+/// A variable for the command's environment. Bytes: Linux demands no UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvVar {
+    /// What stands before the first `=`.
+    pub name: Vec<u8>,
+    /// What stands after it.
+    pub value: Vec<u8>,
+}
+
+/// How parsing ended, if not in a command to run.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// `--help` or `--version`: text for stdout, exit code 0.
+    #[error("{0}")]
+    Information(String),
+    /// The arguments make no sense, in one line.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What would be right, if that is known.
+        hint: Option<String>,
+    },
+}
+
+const EXAMPLE: &str = "for example: kpexec -it POD -- bash";
+
+impl Cli {
+    /// Parses the arguments, `argv[0]` included.
+    pub fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
+        let cli = Self::try_parse_from(args).map_err(|error| from_clap(&error))?;
+        if cli.pod.is_none() {
+            return Err(usage("which pod? None was named", EXAMPLE));
+        }
+        if cli.command.is_empty() {
+            return Err(usage("a command is required after --", EXAMPLE));
+        }
+        Ok(cli)
+    }
+}
+
+fn usage(what: &str, hint: &str) -> CliError {
+    CliError::Usage { what: what.to_owned(), hint: Some(hint.to_owned()) }
+}
+
+/// clap prints a paragraph and exits with 2; we want one line and 125.
+fn from_clap(error: &clap::Error) -> CliError {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return CliError::Information(text),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            return CliError::Information(Cli::command().render_help().to_string());
+        }
+        _ => {}
+    }
+    let mut paragraphs = text.split("\n\n").map(one_line);
+    let what = paragraphs.next().unwrap_or_default();
+    let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
+    let tip = paragraphs.find_map(|line| line.strip_prefix("tip: ").map(str::to_owned));
+    let misplaced = error.kind() == ErrorKind::UnknownArgument && !what.contains("argument '-");
+    let hint = if misplaced {
+        "the command stands after --: kpexec POD -- CMD [ARG]...".to_owned()
+    } else {
+        tip.unwrap_or_else(|| "kpexec --help lists the flags".to_owned())
+    };
+    CliError::Usage { what, hint: Some(hint) }
+}
+
+fn one_line(paragraph: &str) -> String {
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[derive(Debug, Error)]
+#[error("not of the form NAME=VALUE")]
+struct NotAnAssignment;
+
+fn parse_env(text: OsString) -> Result<EnvVar, NotAnAssignment> {
+    let bytes = OsStr::as_bytes(&text);
+    match bytes.iter().position(|byte| *byte == b'=') {
+        None | Some(0) => Err(NotAnAssignment),
+        Some(at) => Ok(EnvVar { name: bytes[..at].to_vec(), value: bytes[at + 1..].to_vec() }),
+    }
+}
+
+#[derive(Debug, Error)]
+enum DurationError {
+    #[error("not a duration such as 60, 90s, 2m or 1h")]
+    Malformed,
+    #[error("must be longer than zero")]
+    Zero,
+    #[error("must not be longer than 24h")]
+    TooLong,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+    let (digits, scale) = match text.as_bytes().last() {
+        Some(b's') => (&text[..text.len() - 1], 1),
+        Some(b'm') => (&text[..text.len() - 1], 60),
+        Some(b'h') => (&text[..text.len() - 1], 3600),
+        _ => (text, 1),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(DurationError::Malformed);
+    }
+    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(scale));
+    match seconds {
+        Some(0) => Err(DurationError::Zero),
+        Some(seconds) if seconds <= 24 * 3600 => Ok(Duration::from_secs(seconds)),
+        _ => Err(DurationError::TooLong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, CliError> {
+        Cli::parse_args(std::iter::once("kpexec").chain(args.iter().copied()).map(OsString::from))
+    }
+
+    fn usage_of(args: &[&str]) -> (String, String) {
+        match parse(args) {
+            Err(CliError::Usage { what, hint }) => (what, hint.unwrap_or_default()),
+            other => panic!("expected a usage error, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_finds_no_contradiction_in_the_definition() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_the_pod() {
+        for args in [
+            ["-it", "-c", "app", "web", "--", "sh"],
+            ["web", "-it", "-c", "app", "--", "sh"],
+            ["-i", "-t", "web", "-capp", "--", "sh"],
+        ] {
+            let cli = parse(&args).unwrap();
+            assert!(cli.stdin && cli.tty, "{args:?}");
+            assert_eq!(cli.container.as_deref(), Some("app"));
+            assert_eq!(cli.pod.as_deref(), Some("web"));
+            assert_eq!(cli.command, ["sh"]);
+        }
+    }
+
+    #[test]
+    fn all_after_the_dashes_is_the_command() {
+        let cli = parse(&["web", "--", "ls", "-it", "--", "--help", ""]).unwrap();
+        assert_eq!(cli.command, ["ls", "-it", "--", "--help", ""]);
+        assert!(!cli.stdin && !cli.tty);
+
+        let latin1 = OsString::from_vec(b"caf\xe9".to_vec());
+        let args = ["kpexec", "web", "--", "cat"].map(OsString::from);
+        let cli = Cli::parse_args(args.into_iter().chain([latin1.clone()])).unwrap();
+        assert_eq!(cli.command, [OsString::from("cat"), latin1]);
+    }
+
+    #[test]
+    fn repeated_flags_keep_their_order() {
+        let cli = parse(&[
+            "web",
+            "--cap-add",
+            "KILL",
+            "--cap-add=CHOWN",
+            "--env",
+            "A=1",
+            "--env",
+            "B=x=y",
+            "--env",
+            "C=",
+            "--",
+            "id",
+        ])
+        .unwrap();
+        assert_eq!(cli.cap_add, ["KILL", "CHOWN"]);
+        let env = cli.env.iter().map(|var| (&*var.name, &*var.value)).collect::<Vec<_>>();
+        assert_eq!(env, [(&b"A"[..], &b"1"[..]), (b"B", b"x=y"), (b"C", b"")]);
+    }
+
+    #[test]
+    fn a_missing_part_is_named_with_an_example() {
+        assert_eq!(usage_of(&["web"]).0, "a command is required after --");
+        assert_eq!(usage_of(&["web", "--"]).1, "for example: kpexec -it POD -- bash");
+        assert_eq!(usage_of(&[]).0, "which pod? None was named");
+        assert_eq!(usage_of(&["--", "id"]).0, "which pod? None was named");
+    }
+
+    #[test]
+    fn mistakes_are_one_line() {
+        let (what, hint) = usage_of(&["web", "id"]);
+        assert_eq!(what, "unexpected argument 'id' found");
+        assert_eq!(hint, "the command stands after --: kpexec POD -- CMD [ARG]...");
+
+        let (what, hint) = usage_of(&["web", "--cap-ad", "KILL", "--", "id"]);
+        assert_eq!(what, "unexpected argument '--cap-ad' found");
+        assert!(hint.contains("--cap-add"), "{hint}");
+
+        let (what, _) = usage_of(&["web", "--env", "A", "--", "id"]);
+        assert!(what.ends_with("not of the form NAME=VALUE"), "{what}");
+        let (what, _) = usage_of(&["web", "-q", "-v", "--", "id"]);
+        assert!(what.contains("cannot be used with") && !what.contains('\n'), "{what}");
+    }
+
+    #[test]
+    fn help_and_version_are_no_mistakes() {
+        for flag in ["--help", "-h", "--version", "-V"] {
+            assert!(matches!(parse(&[flag]), Err(CliError::Information(_))), "{flag}");
+        }
+    }
+
+    #[test]
+    fn durations_are_seconds_unless_they_say_otherwise() {
+        for (text, seconds) in [("60", 60), ("60s", 60), ("2m", 120), ("1h", 3600), ("24h", 86400)]
+        {
+            assert_eq!(parse_duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
+        }
+        for text in ["", "s", "1.5s", "-1", "0", "0m", "1d", "25h", "99999999999999999999m", "é"] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Creates the helper pod, and watches why it does not start.
+
+use std::time::Duration;
+
+use futures::stream::{BoxStream, StreamExt};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::Api;
+use kube::api::PostParams;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event as Watched, watcher};
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::verdict::{Verdict, judge};
+use crate::api_error::ApiError;
+use crate::cluster::Cluster;
+
+/// Most helpers run by then; looking earlier costs two connections for nothing.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
+
+/// Why there is no helper to talk to.
+#[derive(Debug, Error)]
+pub enum LaunchError {
+    /// Refused by the API server: rights, admission, quota, namespace.
+    #[error("cannot create helper pod {pod} in namespace {namespace:?}")]
+    Create {
+        /// Its name.
+        pod: String,
+        /// Its namespace.
+        namespace: String,
+        /// What the API server said.
+        source: ApiError,
+    },
+    /// It will not start.
+    #[error("helper pod {pod} cannot start on node {node}: {reason}")]
+    Failed {
+        /// Its name.
+        pod: String,
+        /// Its node.
+        node: String,
+        /// What the kubelet said.
+        reason: String,
+    },
+    /// Somebody or something deleted it.
+    #[error("helper pod {pod} was deleted while it started")]
+    Deleted {
+        /// Its name.
+        pod: String,
+    },
+    /// It might have started later.
+    #[error("helper pod {pod} did not start on node {node} within {}s: {}", .after.as_secs(),
+        .reason.as_deref().unwrap_or("its kubelet reported no reason"))]
+    TimedOut {
+        /// Its name.
+        pod: String,
+        /// Its node.
+        node: String,
+        /// How long we waited.
+        after: Duration,
+        /// The last thing known.
+        reason: Option<String>,
+    },
+    /// The task that creates it did not end as it should.
+    #[error("creating the helper pod was cut short")]
+    Interrupted(#[source] tokio::task::JoinError),
+}
+
+impl LaunchError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Create { source, namespace, .. } if source.code() == Some(404) => Some(format!(
+                "namespace {namespace} is missing; create it with: kubectl apply -f manifests/"
+            )),
+            Self::Create { source, .. } => source.hint(),
+            Self::Failed { reason, .. } if reason.contains("type check failed") => {
+                Some("name the node's CRI socket with --cri-socket".into())
+            }
+            Self::Failed { reason, .. } if reason.contains("Image") => {
+                Some("--helper-image or KPEXEC_HELPER_IMAGE names the image".into())
+            }
+            Self::TimedOut { .. } => {
+                Some("is the node Ready? --helper-timeout waits longer".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl LaunchError {
+    /// Adds what others know to an error that knows no reason.
+    pub fn or_reason(mut self, known: Option<String>) -> Self {
+        if let Self::TimedOut { reason, .. } = &mut self {
+            *reason = reason.take().or(known);
+        }
+        self
+    }
+}
+
+/// Creates the pod. Its name is fixed, so repeating a request whose answer got
+/// lost is safe: 409 then means that the first one arrived.
+pub async fn create(cluster: &Cluster, pod: &Pod) -> Result<(), LaunchError> {
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
+    let mut attempt = 1;
+    loop {
+        let error = match api.create(&PostParams::default(), pod).await {
+            Ok(_) => return Ok(()),
+            Err(error) => cluster.error(error),
+        };
+        match error.code() {
+            Some(409) if attempt > 1 => return Ok(()),
+            None | Some(429 | 500 | 503 | 504) if attempt < 3 => {
+                tracing::debug!("creating the helper pod again after: {error}");
+            }
+            _ => {
+                let pod = pod.metadata.name.clone().unwrap_or_default();
+                return Err(LaunchError::Create { pod, namespace, source: error });
+            }
+        }
+        attempt += 1;
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// One thing seen of the pod.
+enum Sighting {
+    Pod(Box<Pod>),
+    Event(Box<Event>),
+    Deleted,
+}
+
+/// Ends with the reason once the pod is known not to start, or time is up.
+/// Never ends well: that the helper runs is seen by talking to it.
+pub async fn watch_for_failure(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &str,
+    node: &str,
+    after: Duration,
+) -> LaunchError {
+    let deadline = Instant::now() + after;
+    sleep(FIRST_LOOK.min(after)).await;
+    let mut sightings = sightings(cluster, namespace, pod);
+    let (mut seen, mut events, mut reason) = (Pod::default(), Vec::new(), None);
+    while let Ok(sighting) = timeout_at(deadline, sightings.next()).await {
+        match sighting {
+            Some(Sighting::Pod(now)) => seen = *now,
+            Some(Sighting::Event(event)) => events.push(*event),
+            Some(Sighting::Deleted) => return LaunchError::Deleted { pod: pod.to_owned() },
+            // Neither may be watched: only time can tell.
+            None => {
+                tokio::time::sleep_until(deadline).await;
+                break;
+            }
+        }
+        match judge(&seen, &events) {
+            Verdict::Failed(reason) => {
+                return LaunchError::Failed { pod: pod.to_owned(), node: node.to_owned(), reason };
+            }
+            Verdict::Starting(now) => {
+                if now.is_some() && now != reason {
+                    tracing::debug!("helper pod {pod}: {}", now.as_deref().unwrap_or_default());
+                }
+                reason = now.or(reason);
+            }
+        }
+    }
+    LaunchError::TimedOut { pod: pod.to_owned(), node: node.to_owned(), after, reason }
+}
+
+/// The pod and the events about it, as they come. A watch that is forbidden
+/// ends, one that breaks is taken up again.
+fn sightings(cluster: &Cluster, namespace: &str, pod: &str) -> BoxStream<'static, Sighting> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let of_pod = watcher::Config::default().fields(&format!("metadata.name={pod}"));
+    let pods =
+        until_forbidden(watcher(pods, of_pod).default_backoff()).filter_map(
+            async |seen| match seen {
+                Watched::Apply(pod) | Watched::InitApply(pod) => Some(Sighting::Pod(Box::new(pod))),
+                Watched::Delete(_) => Some(Sighting::Deleted),
+                Watched::Init | Watched::InitDone => None,
+            },
+        );
+    let events: Api<Event> = Api::namespaced(cluster.client.clone(), namespace);
+    let about_pod = watcher::Config::default()
+        .fields(&format!("involvedObject.kind=Pod,involvedObject.name={pod}"));
+    let events =
+        until_forbidden(watcher(events, about_pod).default_backoff()).filter_map(async |seen| {
+            match seen {
+                Watched::Apply(event) | Watched::InitApply(event) => {
+                    Some(Sighting::Event(Box::new(event)))
+                }
+                Watched::Delete(_) | Watched::Init | Watched::InitDone => None,
+            }
+        });
+    futures::stream::select(pods, events).boxed()
+}
+
+fn until_forbidden<T: Send + 'static>(
+    watch: impl futures::Stream<Item = watcher::Result<T>> + Send + 'static,
+) -> BoxStream<'static, T> {
+    watch
+        .take_while(|seen| {
+            let forbidden = matches!(seen,
+                Err(watcher::Error::InitialListFailed(kube::Error::Api(status))
+                    | watcher::Error::WatchStartFailed(kube::Error::Api(status)))
+                if status.code == 403);
+            if forbidden {
+                tracing::debug!("may not watch the helper pod's start");
+            }
+            std::future::ready(!forbidden)
+        })
+        .filter_map(|seen| std::future::ready(seen.ok()))
+        .boxed()
+}

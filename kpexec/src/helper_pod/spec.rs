@@ -1,0 +1,308 @@
+//! The helper pod, as a pure function of what the session needs.
+//!
+//! `tests/golden/` holds its output, checked by hand. After a change that is
+//! meant, `UPDATE_GOLDEN=1 cargo test -p kpexec` writes it anew; read the diff.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    AppArmorProfile, Capabilities, Container, EnvVar, HostPathVolumeSource, Pod, PodSpec,
+    ResourceRequirements, SeccompProfile, SecurityContext, Toleration, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::capability::{Capability, CapabilitySet};
+use crate::target::Target;
+
+/// Name of the pod's only container.
+pub const CONTAINER: &str = "helper";
+/// The program in the helper image.
+pub const PROGRAM: &str = "/node-helper";
+
+/// Longest life of a helper, enforced by the kubelet even if kpexec was killed
+/// and the API server is gone. A working day's half: longer than a session at a
+/// prompt, short enough that a forgotten helper is gone the next morning.
+const DEADLINE_SECONDS: i64 = 4 * 3600;
+
+/// Where the CRI socket is inside the helper. A path of its own, because the
+/// node's may lead through `/var/run`, which is a symlink on most hosts.
+const CRI_SOCKET: &str = "/cri.sock";
+
+/// What every helper may do, in full, because the runtimes' defaults differ:
+/// CRI-O's lack SYS_CHROOT, without which setns(2) refuses mount namespaces.
+const CAPABILITIES: [&str; 16] = [
+    // To enter: setns, mount and pivot_root of the view.
+    "SYS_ADMIN",
+    // To open /proc/PID/ns of processes that hold capabilities we lack.
+    "SYS_PTRACE",
+    // To join a mount namespace, with SYS_ADMIN: setns(2).
+    "SYS_CHROOT",
+    // To become the session's user.
+    "SETUID",
+    "SETGID",
+    // To shrink the bounding set to the session's.
+    "SETPCAP",
+    // To end a session after it changed its user.
+    "KILL",
+    // To read the target's files and write cgroup files of other owners.
+    "DAC_OVERRIDE",
+    // The rest of the profile `general`: one can only give what one holds.
+    "CHOWN",
+    "FSETID",
+    "FOWNER",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "MKNOD",
+    "AUDIT_WRITE",
+    "SETFCAP",
+];
+
+/// What a session needs of its helper.
+pub struct HelperSpec<'a> {
+    /// Name of the pod, chosen before it is created, so that a create that was
+    /// repeated because its answer got lost ends in 409 and not in two pods.
+    pub name: &'a str,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Image with the helper in it.
+    pub image: &'a str,
+    /// Path of the CRI socket on the node.
+    pub cri_socket: &'a str,
+    /// Who is going to be entered.
+    pub target: &'a Target,
+    /// Everything the session may hold.
+    pub capabilities: CapabilitySet,
+}
+
+/// A name that no other helper has: 32 random bits of the OS.
+pub fn random_name() -> Result<String, getrandom::Error> {
+    Ok(format!("kpexec-{:08x}", getrandom::u32()?))
+}
+
+impl HelperSpec<'_> {
+    /// Makes the pod.
+    pub fn pod(&self) -> Pod {
+        Pod {
+            metadata: ObjectMeta {
+                name: Some(self.name.to_owned()),
+                namespace: Some(self.namespace.to_owned()),
+                labels: Some(labels()),
+                annotations: Some(self.annotations()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(self.pod_spec()),
+            status: None,
+        }
+    }
+
+    fn pod_spec(&self) -> PodSpec {
+        PodSpec {
+            // Past the scheduler: a full, cordoned or tainted node is where a
+            // debugger is needed, and no workload is preempted for it.
+            node_name: Some(self.target.node.clone()),
+            tolerations: Some(vec![Toleration {
+                operator: Some("Exists".into()),
+                ..Toleration::default()
+            }]),
+            // To find the target's processes in /proc by the PIDs the CRI says.
+            host_pid: Some(true),
+            // A node whose network plugin is broken is where a debugger is
+            // needed; the helper's processes leave this namespace first thing.
+            host_network: Some(true),
+            dns_policy: Some("Default".into()),
+            restart_policy: Some("Never".into()),
+            active_deadline_seconds: Some(DEADLINE_SECONDS),
+            // Nothing in the helper needs time to end.
+            termination_grace_period_seconds: Some(0),
+            // Nobody needs the API from here, and a token costs 0.25 s of start.
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            containers: vec![self.container()],
+            volumes: Some(vec![Volume {
+                name: "cri".into(),
+                host_path: Some(HostPathVolumeSource {
+                    path: self.cri_socket.to_owned(),
+                    type_: Some("Socket".into()),
+                }),
+                ..Volume::default()
+            }]),
+            ..PodSpec::default()
+        }
+    }
+
+    fn container(&self) -> Container {
+        Container {
+            name: CONTAINER.into(),
+            image: Some(self.image.to_owned()),
+            // The node of an incident may not reach the registry.
+            image_pull_policy: Some("IfNotPresent".into()),
+            command: Some(vec![PROGRAM.into(), "wait".into()]),
+            env: Some(vec![EnvVar {
+                name: "KPEXEC_CRI_SOCKET".into(),
+                value: Some(CRI_SOCKET.into()),
+                ..EnvVar::default()
+            }]),
+            volume_mounts: Some(vec![VolumeMount {
+                name: "cri".into(),
+                mount_path: CRI_SOCKET.into(),
+                ..VolumeMount::default()
+            }]),
+            resources: Some(resources()),
+            security_context: Some(self.security_context()),
+            ..Container::default()
+        }
+    }
+
+    /// Each of these is needed, or as tight as it can be.
+    fn security_context(&self) -> SecurityContext {
+        SecurityContext {
+            // Would add all devices, a writable /sys and no seccomp filter.
+            privileged: Some(false),
+            // False sets no_new_privs on everything run here: sessions could
+            // not use sudo or ping, and the API refuses it beside SYS_ADMIN.
+            allow_privilege_escalation: Some(true),
+            read_only_root_filesystem: Some(true),
+            run_as_user: Some(0),
+            run_as_group: Some(0),
+            run_as_non_root: Some(false),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".into(),
+                ..SeccompProfile::default()
+            }),
+            // The runtimes' default profile denies mount(2). Nodes without
+            // AppArmor accept and ignore this.
+            app_armor_profile: Some(AppArmorProfile {
+                type_: "Unconfined".into(),
+                ..AppArmorProfile::default()
+            }),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".into()]),
+                add: Some(self.capability_names()),
+            }),
+            ..SecurityContext::default()
+        }
+    }
+
+    /// The fixed list, then what this session asks for beyond it.
+    fn capability_names(&self) -> Vec<String> {
+        let fixed: CapabilitySet =
+            CAPABILITIES.iter().filter_map(|name| Capability::from_name(name)).collect();
+        let more = self.capabilities.difference(fixed);
+        let more = more.iter().map(Capability::name);
+        CAPABILITIES.iter().copied().chain(more).map(str::to_owned).collect()
+    }
+
+    /// Who it is for, so that `kubectl describe` and audit logs can tell.
+    fn annotations(&self) -> BTreeMap<String, String> {
+        let target = self.target;
+        let mut annotations = mesh_opt_outs();
+        for (key, value) in [
+            ("target-namespace", &target.namespace),
+            ("target-pod", &target.pod),
+            ("target-pod-uid", &target.pod_uid),
+            ("target-container", &target.container),
+        ] {
+            annotations.insert(format!("kpexec.io/{key}"), value.clone());
+        }
+        annotations
+    }
+}
+
+fn labels() -> BTreeMap<String, String> {
+    let mut labels = mesh_opt_outs();
+    labels.insert("app.kubernetes.io/name".into(), "kpexec-helper".into());
+    labels.insert("app.kubernetes.io/managed-by".into(), "kpexec".into());
+    labels
+}
+
+/// A mesh's sidecar would delay the start and cannot work in a host network.
+/// Some versions read the label, some the annotation.
+fn mesh_opt_outs() -> BTreeMap<String, String> {
+    [("sidecar.istio.io/inject", "false"), ("linkerd.io/inject", "disabled")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// Both always set, because a ResourceQuota may demand it. The request is small
+/// so that a full node admits us; the limit bounds the tools run in a session,
+/// so that debugging a node does not finish it off.
+fn resources() -> ResourceRequirements {
+    let quantities = |cpu: &str, memory: &str| {
+        Some(
+            [("cpu", cpu), ("memory", memory)]
+                .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+                .into(),
+        )
+    };
+    ResourceRequirements {
+        requests: quantities("20m", "32Mi"),
+        limits: quantities("2", "512Mi"),
+        ..ResourceRequirements::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            namespace: "prod".into(),
+            pod: "web-0".into(),
+            pod_uid: "3b0e17a5-5a0e-4d6c-9a31-0f6f1c2d7e11".into(),
+            container: "app".into(),
+            runtime: "containerd".into(),
+            container_id: "4f2a".into(),
+            node: "node7".into(),
+        }
+    }
+
+    fn check(file: &str, cri_socket: &str, capabilities: CapabilitySet) {
+        let spec = HelperSpec {
+            name: "kpexec-0a1b2c3d",
+            namespace: "kpexec",
+            image: "registry.test/kpexec/node-helper@sha256:00",
+            cri_socket,
+            target: &target(),
+            capabilities,
+        };
+        let got = serde_json::to_value(spec.pod()).unwrap();
+        let path = format!("{}/tests/golden/{file}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, serde_saphyr::to_string(&got).unwrap()).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap();
+        let golden: Value = serde_saphyr::from_str(&golden).unwrap();
+        assert_eq!(
+            serde_json::to_string_pretty(&got).unwrap(),
+            serde_json::to_string_pretty(&golden).unwrap(),
+            "{path}"
+        );
+    }
+
+    #[test]
+    fn a_plain_session_gets_the_golden_pod() {
+        let plain = crate::identity::Identity::from_flags(None, &[], &[]).unwrap();
+        check("helper-pod.yaml", "/run/containerd/containerd.sock", plain.capabilities);
+    }
+
+    #[test]
+    fn more_capabilities_are_just_that_much_more() {
+        let add = ["SYS_TIME", "NET_ADMIN"].map(str::to_owned);
+        let more = crate::identity::Identity::from_flags(None, &add, &[]).unwrap();
+        check("helper-pod-more.yaml", "/var/run/crio/crio.sock", more.capabilities);
+    }
+
+    #[test]
+    fn names_are_valid_and_differ() {
+        let (one, two) = (random_name().unwrap(), random_name().unwrap());
+        assert_ne!(one, two);
+        for name in [one, two] {
+            let digits = name.strip_prefix("kpexec-").unwrap();
+            assert!(digits.len() == 8 && digits.bytes().all(|b| b"0123456789abcdef".contains(&b)));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What people read on stderr: one line, a hint, and with `-v` the chain.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Prints `kpexec: <what>: <cause>` and, if there is one, the hint.
+pub fn error(error: &dyn Error, hint: Option<&str>, verbose: bool) {
+    line(&text(error, hint, verbose));
+}
+
+/// Prints one line of ours.
+pub fn notice(text: &str) {
+    line(&escape(text));
+}
+
+/// Prints what the helper logged, line by line.
+pub fn helper_log(log: &str) {
+    for text in log.lines().filter(|text| !text.trim().is_empty()) {
+        line(&format!("helper: {}", escape(text)));
+    }
+}
+
+/// A failed write to stderr leaves nowhere to complain.
+fn line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn text(error: &dyn Error, hint: Option<&str>, verbose: bool) -> String {
+    let causes: Vec<String> = std::iter::successors(error.source(), |&cause| cause.source())
+        .map(ToString::to_string)
+        .collect();
+    let mut text = format!("kpexec: {}", escape(&error.to_string()));
+    if let Some(cause) = causes.first() {
+        let _ = write!(text, ": {}", escape(cause));
+    }
+    if let Some(hint) = hint {
+        let _ = write!(text, "\nhint: {}", escape(hint));
+    }
+    if verbose {
+        for cause in causes.iter().skip(1) {
+            let _ = write!(text, "\ncaused by: {}", escape(cause));
+        }
+    }
+    text
+}
+
+/// Makes text that others wrote safe for a terminal (CVE-2021-25743 and kin):
+/// control characters could move the cursor, retitle the window or answer for
+/// the user, and bidirectional controls could reorder what one reads.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match u32::from(character) {
+            code @ (0..=0x1f | 0x7f) => {
+                let _ = write!(escaped, "\\x{code:02x}");
+            }
+            code @ (0x80..=0x9f | 0x61c | 0x200e..=0x200f | 0x2028..=0x202e | 0x2066..=0x2069) => {
+                let _ = write!(escaped, "\\u{{{code:x}}}");
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use thiserror::Error;
+
+    use super::*;
+
+    #[derive(Debug, Error)]
+    #[error("cannot open the door")]
+    struct Outer(#[source] Middle);
+    #[derive(Debug, Error)]
+    #[error("the key broke")]
+    struct Middle(#[source] std::io::Error);
+
+    fn outer() -> Outer {
+        Outer(Middle(std::io::Error::other("cheap\u{1b}[2J metal")))
+    }
+
+    #[test]
+    fn one_line_of_what_and_cause() {
+        assert_eq!(text(&outer(), None, false), "kpexec: cannot open the door: the key broke");
+        assert_eq!(
+            text(&outer(), Some("knock"), false),
+            "kpexec: cannot open the door: the key broke\nhint: knock"
+        );
+    }
+
+    #[test]
+    fn verbose_adds_the_chain() {
+        let text = text(&outer(), Some("knock"), true);
+        assert!(text.ends_with("hint: knock\ncaused by: cheap\\x1b[2J metal"), "{text}");
+    }
+
+    #[test]
+    fn nothing_remote_reaches_the_terminal_raw() {
+        assert_eq!(escape("a\x1b]0;x\x07\r\nb\x7f"), "a\\x1b]0;x\\x07\\x0d\\x0ab\\x7f");
+        // C1 controls work like ESC sequences in some terminals.
+        assert_eq!(escape("\u{9b}31m"), "\\u{9b}31m");
+        assert_eq!(escape("safe\u{202e}txt"), "safe\\u{202e}txt");
+        assert_eq!(escape("Grüße, 世界 🐟"), "Grüße, 世界 🐟");
+    }
+}

@@ -1,0 +1,141 @@
+//! Opens a session: asks again and again while the helper's container starts.
+
+use std::io;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use kpexec_protocol::helper_client::HelperClient;
+use kpexec_protocol::{CHUNK, ClientMessage, ServerMessage, Start, client_message, server_message};
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use super::SessionError;
+use crate::transport::{DialError, Dialer, HelperLog, Link};
+
+/// HTTP/2's windows. One session has one stream, so both are its own; large
+/// enough for the fastest links at the delays of the longest ones.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
+/// A silent helper is pinged after the first and given up after the second.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages on their way to the helper; a stdin chunk each at most.
+const QUEUE: usize = 4;
+
+/// How long the transport may take to say how a link ended, once it has.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A command that has been started.
+pub struct Session {
+    pub(super) to_helper: mpsc::Sender<ClientMessage>,
+    pub(super) from_helper: Streaming<ServerMessage>,
+    pub(super) link: Link,
+}
+
+impl Session {
+    /// The error for a stream that ended without a result.
+    pub(super) async fn lost(&mut self, status: Option<tonic::Status>) -> SessionError {
+        let how = self.link.end(END_PATIENCE).await;
+        SessionError::Lost { how, source: status.map(Box::new) }
+    }
+}
+
+/// Starts the command, as soon as there is a helper to start it. Ends with an
+/// error if there never will be; how long to wait is for the caller to say.
+///
+/// `log` is handed every link's log, so that the caller has it on any end.
+pub async fn connect(
+    dialer: &Dialer,
+    start: &Start,
+    mut log: impl FnMut(HelperLog),
+) -> Result<Session, SessionError> {
+    loop {
+        let attempt = match dialer.dial().await {
+            Ok((link, stream)) => {
+                log(link.log());
+                match attempt(dialer, link, stream, start).await? {
+                    Ok(session) => return Ok(session),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        match attempt {
+            DialError::NotYet(pause) => sleep(pause).await,
+            DialError::Final(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Tries a link. Repeating is safe as long as the helper has said nothing: the
+/// command runs only after `Started`, which would have been heard.
+async fn attempt(
+    dialer: &Dialer,
+    mut link: Link,
+    stream: DuplexStream,
+    start: &Start,
+) -> Result<Result<Session, DialError>, SessionError> {
+    let (to_helper, status) = match open(stream, start).await {
+        Ok((to_helper, from_helper)) => {
+            let mut session = Session { to_helper, from_helper, link };
+            match session.from_helper.message().await {
+                Ok(Some(first)) => return started(session, first).map(Ok),
+                Ok(None) => (session.link, None),
+                Err(status) => (session.link, Some(status)),
+            }
+        }
+        Err(status) => (link, Some(status)),
+    };
+    link = to_helper;
+    let end = link.end(END_PATIENCE).await;
+    if link.heard() {
+        return Err(SessionError::Lost { how: end, source: status.map(Box::new) });
+    }
+    Ok(Err(dialer.judge_end(&end)))
+}
+
+fn started(session: Session, first: ServerMessage) -> Result<Session, SessionError> {
+    match first.kind {
+        Some(server_message::Kind::Started(_)) => Ok(session),
+        Some(server_message::Kind::Failure(failure)) => Err(SessionError::Refused(failure)),
+        _ => Err(SessionError::Protocol("its first message was neither Started nor Failure")),
+    }
+}
+
+/// Speaks HTTP/2 over the stream and makes the one call.
+async fn open(
+    stream: DuplexStream,
+    start: &Start,
+) -> Result<(mpsc::Sender<ClientMessage>, Streaming<ServerMessage>), tonic::Status> {
+    let channel = over(stream).await.map_err(|error| tonic::Status::from_error(error.into()))?;
+    let (to_helper, messages) = mpsc::channel(QUEUE);
+    let first = ClientMessage { kind: Some(client_message::Kind::Start(start.clone())) };
+    // The queue is new and empty, so there is room.
+    to_helper.try_send(first).map_err(|error| tonic::Status::from_error(error.into()))?;
+    let response = HelperClient::new(channel)
+        .max_decoding_message_size(2 * CHUNK)
+        .session(ReceiverStream::new(messages))
+        .await?;
+    Ok((to_helper, response.into_inner()))
+}
+
+async fn over(stream: DuplexStream) -> Result<Channel, tonic::transport::Error> {
+    let mut stream = Some(TokioIo::new(stream));
+    // Asked a second time only to connect anew, which a session never does.
+    let connector = service_fn(move |_: http::Uri| {
+        std::future::ready(stream.take().ok_or(io::Error::from(io::ErrorKind::NotConnected)))
+    });
+    Endpoint::from_static("http://helper")
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .connect_with_connector(connector)
+        .await
+}

@@ -1,0 +1,63 @@
+//! The client's side of the session protocol: start a command, see it through.
+
+mod connect;
+mod relay;
+#[cfg(test)]
+mod tests;
+
+use kpexec_protocol::{Failure, Reason};
+use thiserror::Error;
+
+use crate::exit_code;
+use crate::transport::{End, TransportError};
+
+pub use connect::{Session, connect};
+pub use relay::{Control, Local, Output, relay};
+
+/// Why a session did not start, or did not end as sessions do.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// There is no way to the helper.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The helper did not run the command, and says why.
+    #[error("{}", .0.message)]
+    Refused(Failure),
+    /// The stream ended before the helper said how the command did.
+    #[error("lost the session: {how}; whether the command ended is not known")]
+    Lost {
+        /// How the exec ended.
+        how: End,
+        /// What the protocol made of it.
+        source: Option<Box<tonic::Status>>,
+    },
+    /// The helper speaks another protocol than we do.
+    #[error("the helper broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// Our own stdout or stderr is closed or full.
+    #[error("cannot write the command's output")]
+    Output(#[source] std::io::Error),
+}
+
+impl SessionError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Transport(error) => error.hint(),
+            Self::Refused(failure) => Some(failure.hint.clone()).filter(|hint| !hint.is_empty()),
+            Self::Protocol(_) => Some("are kpexec and the helper image of one version?".into()),
+            Self::Lost { .. } | Self::Output(_) => None,
+        }
+    }
+
+    /// The exit code it is worth.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(failure) => {
+                let reason = Reason::try_from(failure.reason).unwrap_or(Reason::Unspecified);
+                exit_code::of_failure(reason)
+            }
+            _ => exit_code::OURS,
+        }
+    }
+}

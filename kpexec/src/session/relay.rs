@@ -1,0 +1,130 @@
+//! Relays a running session: stdin, size and signals one way, output the other,
+//! until the helper says how the command ended.
+
+use bytes::Bytes;
+use kpexec_protocol::{
+    CHUNK, ClientMessage, Eof, Exit, WindowSize, client_message, exit, server_message,
+};
+use tokio::sync::mpsc;
+
+use super::{Session, SessionError};
+use crate::exit_code;
+
+/// What happens at this end besides stdin.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Control {
+    /// The terminal has a new size.
+    Resize(WindowSize),
+    /// A signal for the command, by its number.
+    Signal(i32),
+}
+
+/// A piece of the command's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// For stdout.
+    Stdout(Bytes),
+    /// For stderr.
+    Stderr(Bytes),
+}
+
+/// This end of the session: what is sent, and where output goes.
+pub struct Local {
+    /// Chunks of stdin; its end is the end of stdin. None: there is no stdin.
+    pub stdin: Option<mpsc::Receiver<Bytes>>,
+    /// Resizes and signals.
+    pub control: mpsc::Receiver<Control>,
+    /// Output, in the order it came. Bounded: what nobody takes holds up the
+    /// command, through HTTP/2's flow control.
+    pub output: mpsc::Sender<Output>,
+}
+
+/// Relays until the command ends; gives its exit code.
+///
+/// Nobody taking output any more (a closed pipe) is not an error here: it is
+/// `Ok(None)`, and the writer knows why.
+pub async fn relay(session: &mut Session, local: Local) -> Result<Option<u8>, SessionError> {
+    let Local { stdin, control, output } = local;
+    let to_helper = session.to_helper.clone();
+    // Never waits for the other: a command that reads nothing can still write.
+    tokio::select! {
+        biased;
+        end = receive(session, &output) => end,
+        never = send(to_helper, stdin, control) => match never {},
+    }
+}
+
+async fn receive(
+    session: &mut Session,
+    output: &mpsc::Sender<Output>,
+) -> Result<Option<u8>, SessionError> {
+    loop {
+        let message = match session.from_helper.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Err(session.lost(None).await),
+            Err(status) => return Err(session.lost(Some(status)).await),
+        };
+        let piece = match message.kind {
+            Some(server_message::Kind::Stdout(bytes)) => Output::Stdout(bytes),
+            Some(server_message::Kind::Stderr(bytes)) => Output::Stderr(bytes),
+            Some(server_message::Kind::Exit(exit)) => return code_of(&exit).map(Some),
+            Some(server_message::Kind::Failure(failure)) => {
+                return Err(SessionError::Refused(failure));
+            }
+            // Unknown kinds may come from a newer helper; they must not be
+            // something that matters, or the protocol's version would differ.
+            Some(server_message::Kind::Started(_)) | None => continue,
+        };
+        if output.send(piece).await.is_err() {
+            return Ok(None);
+        }
+    }
+}
+
+fn code_of(exit: &Exit) -> Result<u8, SessionError> {
+    match exit.status {
+        Some(exit::Status::Code(code)) => Ok(exit_code::of_exit(code)),
+        Some(exit::Status::Signal(signal)) => Ok(exit_code::of_signal(signal)),
+        None => Err(SessionError::Protocol("its Exit message says neither code nor signal")),
+    }
+}
+
+/// Never ends: what is sent does not decide how the session goes. A stream that
+/// takes nothing any more is seen by `receive`.
+async fn send(
+    to_helper: mpsc::Sender<ClientMessage>,
+    mut stdin: Option<mpsc::Receiver<Bytes>>,
+    mut control: mpsc::Receiver<Control>,
+) -> std::convert::Infallible {
+    loop {
+        let kind = tokio::select! {
+            // Control first: it is rare, and somebody is waiting for it.
+            biased;
+            Some(control) = control.recv() => match control {
+                Control::Resize(size) => client_message::Kind::Resize(size),
+                Control::Signal(number) => client_message::Kind::Signal(number),
+            },
+            chunk = next(&mut stdin) => match chunk {
+                Some(bytes) => {
+                    debug_assert!(bytes.len() <= CHUNK, "the protocol bounds stdin's pieces");
+                    client_message::Kind::Stdin(bytes)
+                }
+                None => {
+                    stdin = None;
+                    client_message::Kind::Eof(Eof {})
+                }
+            },
+        };
+        if to_helper.send(ClientMessage { kind: Some(kind) }).await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// The next chunk; without a stdin there is never one, and no end either.
+async fn next(stdin: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
+    match stdin {
+        Some(stdin) => stdin.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,168 @@
+//! A byte stream to the helper: one exec through API server and kubelet.
+//!
+//! Not `Api::exec`: that one task both reads and writes, so it stops for ever
+//! when both directions are full, cuts everything into 1 KiB messages, and on
+//! v4 loses output and status at the end of stdin.
+
+mod carry;
+mod channel;
+mod verdict;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::api::AttachParams;
+use kube::core::Request;
+use thiserror::Error;
+use tokio::io::DuplexStream;
+
+use crate::api_error::ApiError;
+use crate::cluster::Cluster;
+use crate::helper_pod::{CONTAINER, PROGRAM};
+
+pub use carry::{End, HelperLog, Link};
+pub use verdict::Readiness;
+
+/// Why there is no way to the helper, for good.
+#[derive(Debug, Error)]
+pub enum TransportError {
+    /// Refused, mostly for want of rights.
+    #[error("cannot exec into helper pod {pod} in namespace {namespace}")]
+    Exec {
+        /// Its name.
+        pod: String,
+        /// Its namespace.
+        namespace: String,
+        /// What the API server said.
+        source: ApiError,
+    },
+    /// The image holds something else than the helper.
+    #[error("the helper image has no usable {PROGRAM}: {message}")]
+    NoHelper {
+        /// What the container runtime said.
+        message: String,
+    },
+    /// The helper started and ended without a word of the protocol.
+    #[error("the helper ended before the session began: {message}")]
+    Died {
+        /// What the kubelet said.
+        message: String,
+    },
+}
+
+impl TransportError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exec { source, .. } => source.hint(),
+            Self::NoHelper { .. } => {
+                Some("--helper-image or KPEXEC_HELPER_IMAGE names the image".into())
+            }
+            Self::Died { .. } => Some("are kpexec and the helper image of one version?".into()),
+        }
+    }
+}
+
+/// How one attempt to reach the helper failed.
+#[derive(Debug)]
+pub enum DialError {
+    /// Worth another attempt after the pause.
+    NotYet(Duration),
+    /// Never going to work.
+    Final(TransportError),
+}
+
+/// Knows how to reach one helper, and why it could not last time.
+pub struct Dialer {
+    cluster: Cluster,
+    namespace: String,
+    pod: String,
+    last_reason: Mutex<Option<String>>,
+}
+
+impl Dialer {
+    /// Of the helper pod with this name.
+    pub fn new(cluster: &Cluster, namespace: &str, pod: &str) -> Arc<Self> {
+        Arc::new(Self {
+            cluster: cluster.clone(),
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            last_reason: Mutex::new(None),
+        })
+    }
+
+    /// One attempt. A link that comes of it may still lead nowhere: from 1.30
+    /// on the server upgrades before it dials the container. What happens then
+    /// is judged by [`Dialer::judge_end`].
+    pub async fn dial(&self) -> Result<(Link, DuplexStream), DialError> {
+        match self.cluster.client.connect(self.request()?).await {
+            Ok(connection) => Ok(carry::start(connection)),
+            Err(error) => {
+                let error = self.cluster.error(error);
+                Err(self.judged(verdict::of_refusal(&error), |pod, namespace| {
+                    TransportError::Exec { pod, namespace, source: error }
+                }))
+            }
+        }
+    }
+
+    /// Judges a link that ended before the helper said anything.
+    pub fn judge_end(&self, end: &End) -> DialError {
+        let message = end.to_string();
+        self.judged(verdict::of_silent_end(end), |_, _| {
+            if verdict::is_missing_program(&message) {
+                TransportError::NoHelper { message }
+            } else {
+                TransportError::Died { message }
+            }
+        })
+    }
+
+    /// Why the last attempt failed.
+    pub fn last_reason(&self) -> Option<String> {
+        self.last_reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn judged(
+        &self,
+        readiness: Readiness,
+        make_final: impl FnOnce(String, String) -> TransportError,
+    ) -> DialError {
+        match readiness {
+            Readiness::Final => {
+                DialError::Final(make_final(self.pod.clone(), self.namespace.clone()))
+            }
+            Readiness::NotYet { pause, reason } => {
+                let mut last = self.last_reason.lock().unwrap_or_else(PoisonError::into_inner);
+                if last.as_ref() != Some(&reason) {
+                    tracing::debug!("helper not reachable yet: {reason}");
+                }
+                *last = Some(reason);
+                DialError::NotYet(pause)
+            }
+        }
+    }
+
+    /// No terminal: the PTY is the helper's, and a terminal here would garble
+    /// the protocol. The command says nothing about the session, because URLs
+    /// are logged.
+    fn request(&self) -> Result<http::Request<Vec<u8>>, DialError> {
+        let streams = AttachParams {
+            container: Some(CONTAINER.to_owned()),
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            tty: false,
+            ..AttachParams::default()
+        };
+        Request::new(format!("/api/v1/namespaces/{}/pods", self.namespace))
+            .exec(&self.pod, [PROGRAM, "serve"], &streams)
+            .map_err(|error| {
+                DialError::Final(TransportError::Exec {
+                    pod: self.pod.clone(),
+                    namespace: self.namespace.clone(),
+                    source: self.cluster.error(kube::Error::BuildRequest(error)),
+                })
+            })
+    }
+}

@@ -1,0 +1,128 @@
+//! Judges why the helper did not answer: not yet there, or never. Pure.
+
+use std::time::Duration;
+
+use super::carry::End;
+use crate::api_error::ApiError;
+use crate::helper_pod::PROGRAM;
+
+/// A starting container accepts exec some tens of milliseconds before the API
+/// server calls it Running, so asking is the fastest way to know.
+const SOON: Duration = Duration::from_millis(30);
+/// For errors that do not say that they will pass, but may.
+const LATER: Duration = Duration::from_millis(250);
+
+/// Whether asking again makes sense.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Yes, after the pause.
+    NotYet {
+        /// How long to wait.
+        pause: Duration,
+        /// What was said, for the case that time runs out.
+        reason: String,
+    },
+    /// No.
+    Final,
+}
+
+/// Judges a request for exec that was refused.
+pub fn of_refusal(error: &ApiError) -> Readiness {
+    match error.code() {
+        Some(401 | 403) => Readiness::Final,
+        _ => not_yet(error.to_string()),
+    }
+}
+
+/// Judges an exec that was accepted, but ended before the helper spoke.
+pub fn of_silent_end(end: &End) -> Readiness {
+    match end {
+        // It ran and ended: it will again.
+        End::Success | End::ExitCode { .. } => Readiness::Final,
+        End::Failure(message) if is_missing_program(message) => Readiness::Final,
+        End::Failure(message) => not_yet(message.clone()),
+        End::Lost(reason) => not_yet(reason.clone()),
+    }
+}
+
+/// Whether the runtime looked for our program and did not find it.
+pub fn is_missing_program(message: &str) -> bool {
+    message.contains(PROGRAM)
+        && ["no such file", "not found", "permission denied", "exec format error"]
+            .iter()
+            .any(|words| message.contains(words))
+}
+
+fn not_yet(reason: String) -> Readiness {
+    let starting = [
+        // The kubelet, before the container exists.
+        "container not found",
+        // The API server, before the pod is bound.
+        "does not have a host assigned",
+        // The kubelet, before it has heard of the pod.
+        "pod does not exist",
+        "not found",
+        // The runtimes, between create and start.
+        "is not created or running",
+        "CONTAINER_CREATED",
+        "ContainerCreating",
+        "is not running",
+    ];
+    let pause = if starting.iter().any(|words| reason.contains(words)) { SOON } else { LATER };
+    Readiness::NotYet { pause, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refusal(code: u16, message: &str) -> Readiness {
+        let status = Status { code, message: message.into(), ..Status::default() };
+        of_refusal(&ApiError::new(kube::Error::Api(status.boxed()), "https://x"))
+    }
+
+    fn pause(readiness: Readiness) -> Option<Duration> {
+        match readiness {
+            Readiness::NotYet { pause, .. } => Some(pause),
+            Readiness::Final => None,
+        }
+    }
+
+    #[test]
+    fn a_starting_container_is_asked_again_soon() {
+        for (code, message) in [
+            (500, "unable to upgrade connection: container not found (\"helper\")"),
+            (400, "pod kpexec-1 does not have a host assigned"),
+            (404, "pods \"kpexec-1\" not found"),
+        ] {
+            assert_eq!(pause(refusal(code, message)), Some(SOON), "{message}");
+        }
+        let created = End::Failure("container is in CONTAINER_CREATED state".into());
+        assert_eq!(pause(of_silent_end(&created)), Some(SOON));
+    }
+
+    #[test]
+    fn what_may_pass_is_asked_again_later() {
+        let dialing = "error dialing backend: dial tcp 10.0.0.7:10250: connection refused";
+        assert_eq!(pause(refusal(500, dialing)), Some(LATER));
+        assert_eq!(pause(of_silent_end(&End::Failure(dialing.into()))), Some(LATER));
+        assert_eq!(pause(of_silent_end(&End::Lost("reset".into()))), Some(LATER));
+    }
+
+    #[test]
+    fn rights_do_not_come_by_waiting() {
+        assert_eq!(refusal(403, "pods \"x\" is forbidden"), Readiness::Final);
+        assert_eq!(refusal(401, "Unauthorized"), Readiness::Final);
+    }
+
+    #[test]
+    fn a_helper_that_ran_and_ended_is_not_started_again() {
+        assert_eq!(of_silent_end(&End::Success), Readiness::Final);
+        let died = End::ExitCode { code: "1".into(), message: "x".into() };
+        assert_eq!(of_silent_end(&died), Readiness::Final);
+        let missing = "OCI runtime exec failed: exec: \"/node-helper\": stat /node-helper: no such file or directory";
+        assert_eq!(of_silent_end(&End::Failure(missing.into())), Readiness::Final);
+    }
+}
