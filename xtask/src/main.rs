@@ -2,10 +2,17 @@
 //! helper image, demonstrates, checks and tests.
 
 mod buildah;
+mod check;
 mod cluster;
+mod demo;
 mod digest;
+mod image;
+mod report;
+mod requirements;
 mod run;
 mod setup;
+mod source_rules;
+mod test;
 
 use std::process::ExitCode;
 
@@ -27,6 +34,18 @@ enum Task {
     /// The two-node test cluster
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Build the helper image and push it to the cluster's registry
+    Image(image::Options),
+    /// Everything as needed, then a root shell in a distroless pod
+    Demo {
+        /// Run this on both nodes instead of a shell
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Format, lints, documentation, dependencies, house rules
+    Check,
+    /// `check`, then every test of the repository
+    Test(test::Options),
     /// Internal: become a process of the cluster
     #[command(hide = true)]
     Launch {
@@ -49,6 +68,10 @@ fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => setup::setup().map(|()| ExitCode::SUCCESS),
         Task::Cluster(command) => cluster::perform(command),
+        Task::Image(options) => image::perform(&options).map(|()| ExitCode::SUCCESS),
+        Task::Demo { command } => demo::demo(&command),
+        Task::Check => check::check().map(|()| ExitCode::SUCCESS),
+        Task::Test(options) => test::test(&options),
         Task::Launch { spec } => cluster::launch::become_process(&spec),
     }
 }

@@ -147,9 +147,10 @@ impl Cgroups {
             let deadline = Instant::now() + Duration::from_secs(10);
             // The kernel lets go of a dead process's group a moment later.
             while top.exists() {
-                let mut folders = folders_below(&top);
-                folders.reverse();
-                let last = folders.iter().filter_map(|folder| fs::remove_dir(folder).err()).last();
+                let mut last = None;
+                for folder in folders_below(&top).iter().rev() {
+                    last = fs::remove_dir(folder).err().or(last);
+                }
                 if let (Some(error), true) = (last, Instant::now() > deadline) {
                     return Err(error).context(format!("cannot remove {}", top.display()));
                 }

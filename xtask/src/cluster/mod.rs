@@ -32,6 +32,8 @@ use leftovers::Found;
 use node::NODES;
 use process::Record;
 
+use crate::run;
+
 /// What to do with the cluster.
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -65,6 +67,38 @@ pub fn perform(command: Command) -> Result<ExitCode> {
         }
         Command::Enter { node, command } => enter(&node, &command),
     }
+}
+
+/// `up`, in a process of its own: the cluster's processes are then nobody's
+/// children who would have to collect them.
+pub fn start() -> Result<()> {
+    run::visibly_or_fail(itself().arg("up"))
+}
+
+/// `down`.
+pub fn stop() -> Result<()> {
+    run::visibly_or_fail(itself().arg("down"))
+}
+
+/// Whether a cluster of this checkout works. Another checkout's is an error,
+/// because nobody can do anything here while it does.
+pub fn is_up() -> Result<bool> {
+    match leftovers::look(&Cgroups::detect()?) {
+        Found::Ours => Ok(true),
+        Found::Theirs(path) => bail!(theirs(&path)),
+        Found::Leftovers | Found::Nothing => Ok(false),
+    }
+}
+
+/// Builds the parts that the cache lacks.
+pub fn build() -> Result<()> {
+    build::build_missing()
+}
+
+fn itself() -> std::process::Command {
+    let mut command = std::process::Command::new("/proc/self/exe");
+    command.arg("cluster");
+    command
 }
 
 fn up() -> Result<ExitCode> {

@@ -23,6 +23,7 @@ pub const PRIVATE_FOLDERS: &[&str] = &[
     "/run/containers",
     "/run/netns",
     "/run/runc",
+    "/var/lib/containers",
     "/var/lib/cni",
     "/var/lib/kubelet",
     "/var/log/containers",

@@ -1,0 +1,111 @@
+//! Counts what libtest prints: its `test result:` lines for the numbers, its
+//! `... ignored` lines for the reasons.
+
+/// Ignored tests with this in their reason are run by `cargo xtask test`
+/// itself, at another moment: they are not skipped.
+const RUN_ELSEWHERE: &str = "cargo xtask test runs it";
+
+/// The sum over all test programs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Tests that passed.
+    pub passed: usize,
+    /// Tests that failed, and programs that ended without a result.
+    pub failed: usize,
+    /// Each skipped test with its reason.
+    pub skipped: Vec<String>,
+}
+
+impl Report {
+    /// Takes in one line of a test program's output.
+    pub fn read(&mut self, line: &str) {
+        if let Some(counts) = line.trim().strip_prefix("test result: ") {
+            self.passed += count(counts, " passed");
+            self.failed += count(counts, " failed");
+        } else if let Some((name, reason)) = ignored(line)
+            && !reason.contains(RUN_ELSEWHERE)
+        {
+            let reason = if reason.is_empty() { "no reason given" } else { reason };
+            self.skipped.push(format!("{name}: {reason}"));
+        }
+    }
+
+    /// Takes in the end of a `cargo test`. One that fails without a failed
+    /// test did not build, or a test program crashed.
+    pub fn end_of_run(&mut self, success: bool, failed_before: usize) {
+        if !success && self.failed == failed_before {
+            self.failed += 1;
+        }
+    }
+
+    /// The closing line.
+    pub fn closing_line(&self) -> String {
+        let skipped = self.skipped.len();
+        format!("{} passed, {} failed, {skipped} skipped", self.passed, self.failed)
+    }
+
+    /// Good is only what ran: no failure, and at least one test.
+    pub fn good(&self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
+}
+
+fn count(counts: &str, what: &str) -> usize {
+    let before = counts.split(';').find_map(|part| part.strip_suffix(what));
+    let number = before.and_then(|text| text.rsplit(' ').next());
+    number.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+/// `test NAME ... ignored, REASON`
+fn ignored(line: &str) -> Option<(&str, &str)> {
+    let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    let reason = result.strip_prefix("ignored")?;
+    Some((name, reason.trim_start_matches(", ").trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "\
+running 3 tests
+test a ... ok
+test b ... ignored, needs a GPU
+test c ... ignored
+test up ... ignored, takes the cluster down; cargo xtask test runs it first
+
+test result: ok. 12 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s
+
+test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s";
+
+    fn read(output: &str) -> Report {
+        let mut report = Report::default();
+        output.lines().for_each(|line| report.read(line));
+        report
+    }
+
+    #[test]
+    fn programs_are_summed_and_reasons_kept() {
+        let report = read(OUTPUT);
+        assert_eq!((report.passed, report.failed), (13, 2));
+        assert_eq!(report.skipped, ["b: needs a GPU", "c: no reason given"]);
+        assert_eq!(report.closing_line(), "13 passed, 2 failed, 2 skipped");
+        assert!(!report.good());
+    }
+
+    #[test]
+    fn a_crash_counts_as_a_failure_once() {
+        let mut report = read("running 1 test");
+        report.end_of_run(false, 0);
+        assert_eq!(report.failed, 1);
+        let mut report = read(OUTPUT);
+        report.end_of_run(false, 0);
+        assert_eq!(report.failed, 2);
+    }
+
+    #[test]
+    fn no_test_at_all_is_not_good() {
+        assert!(!Report::default().good());
+        assert!(read("test result: ok. 1 passed; 0 failed; 0 ignored").good());
+    }
+}

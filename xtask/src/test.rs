@@ -1,0 +1,105 @@
+//! `cargo xtask test`: everything, on a machine where nothing was prepared.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result};
+
+use crate::cluster::{self, layout};
+use crate::report::Report;
+use crate::{check, demo, image, requirements, setup};
+
+/// Tells the life-cycle test which program to run: what cargo would start in
+/// between could not be killed half-way.
+const XTASK_VARIABLE: &str = "KPEXEC_XTASK";
+/// Tells the tests which CLI to run.
+const CLI_VARIABLE: &str = "KPEXEC_BIN";
+/// Tells tests with a short and a long form to take the long one.
+const LONG_VARIABLE: &str = "KPEXEC_LONG";
+
+/// Which tests.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Also what takes minutes: the cluster killed at many moments of `up`
+    #[arg(long)]
+    long: bool,
+}
+
+/// Runs every test of the repository and says how it went.
+pub fn test(options: &Options) -> Result<ExitCode> {
+    requirements::check()?;
+    setup::setup()?;
+    let mut report = Report::default();
+    let checked = check::check();
+    let run = run_tests(options, &mut report);
+    for skipped in &report.skipped {
+        println!("skipped: {skipped}");
+    }
+    // A failed check or an unusable cluster is no test, but must not close on
+    // a line that reads like success.
+    for error in [checked.err(), run.err()].into_iter().flatten() {
+        println!("failed: {error:#}");
+        report.failed += 1;
+    }
+    println!("{}", report.closing_line());
+    Ok(if report.good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_tests(options: &Options, report: &mut Report) -> Result<()> {
+    println!("test: unit and isolated tests");
+    cargo_test(&[], options, &[], report)?;
+    let was_up = cluster::is_up()?;
+    if was_up {
+        println!("test: the cluster is up; it is taken down now, and left up at the end");
+    }
+    // Builds what is missing before the life-cycle test measures seconds.
+    cluster::build()?;
+    println!("test: the cluster's life cycle");
+    let lifecycle = ["-p", "tests", "--test", "lifecycle", "--", "--ignored", "--test-threads=1"];
+    cargo_test(&lifecycle, options, &[], report)?;
+    cluster::start()?;
+    let tested = cluster_tests(options, report);
+    if !was_up {
+        cluster::stop()?;
+    }
+    tested
+}
+
+fn cluster_tests(options: &Options, report: &mut Report) -> Result<()> {
+    let kpexec = demo::build_kpexec()?;
+    let reference = image::build_and_push(false)?;
+    demo::apply_manifests()?;
+    demo::apply_pods("demo.yaml")?;
+    demo::apply_pods("fixtures.yaml")?;
+    println!("test: cluster tests");
+    let mut environment = demo::environment(&reference).to_vec();
+    environment.push((CLI_VARIABLE, kpexec.display().to_string()));
+    cargo_test(&["-p", "tests"], options, &environment, report)
+}
+
+/// Runs `cargo test`, shows its output as it comes, and counts.
+fn cargo_test(
+    arguments: &[&str],
+    options: &Options,
+    environment: &[(&str, String)],
+    report: &mut Report,
+) -> Result<()> {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(layout::checkout()).args(["test", "--no-fail-fast"]).args(arguments);
+    command.env(XTASK_VARIABLE, std::env::current_exe()?);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    if options.long {
+        command.env(LONG_VARIABLE, "1");
+    }
+    let failed_before = report.failed;
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        report.read(&line);
+    }
+    report.end_of_run(child.wait()?.success(), failed_before);
+    Ok(())
+}
