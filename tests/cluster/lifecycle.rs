@@ -1,5 +1,6 @@
 //! The test cluster's own life: `up` killed at any moment, `up` twice, `down`,
 //! and a machine that looks afterwards as it did before.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;
