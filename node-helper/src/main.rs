@@ -1,2 +1,35 @@
-//! Placeholder.
-fn main() {}
+//! The privileged end of kpexec. It runs in a helper pod on the target's node,
+//! in three roles that are three processes:
+//!
+//! * `wait` is the pod's main process: it does nothing, and ends when no
+//!   session has been there for a while, so that a lost client leaves no pod
+//!   running.
+//! * `serve` is started by exec into that pod, one per client: it speaks the
+//!   session protocol on stdin and stdout.
+//! * `enter` is started by `serve`, from a sealed copy of this binary, once per
+//!   session: single-threaded, it enters the target and becomes the command.
+
+use std::process::ExitCode;
+
+use node_helper::{enter, serve, wait};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    // The entry process has one argument and it says nothing: the target can
+    // read its command line (threat model, A11).
+    if args.next().is_some_and(|name| name == enter::PROCESS_NAME) {
+        return enter::main();
+    }
+    let result = match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("serve") => serve::main().map_err(|error| error.to_string()),
+        Some("wait") => wait::main().map_err(|error| error.to_string()),
+        _ => Err("usage: node-helper wait | serve".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("node-helper: {message}");
+            ExitCode::from(125)
+        }
+    }
+}

@@ -1,1 +1,45 @@
-//! Placeholder.
+//! The view: a session's private root. It shows the target's own files, and the
+//! toolset at `/.kpexec`; nothing of it is visible to the target.
+//!
+//! [`Parts::open`] takes what comes from the helper, before anything of the
+//! target is joined; [`view::assemble`] builds the root once the target's mount
+//! namespace has been copied. [`plan`] says what goes where and why.
+
+pub mod parts;
+pub mod plan;
+#[allow(unsafe_code, reason = "system calls that rustix lacks")]
+mod sys;
+pub mod view;
+
+pub use parts::{Part, Parts};
+pub use view::assemble;
+
+use rustix::io::Errno;
+
+/// Where the toolset stands in every view.
+pub const MOUNT_POINT: &str = "/.kpexec";
+
+/// Why no view could be built.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {subject}")]
+pub struct Error {
+    /// What was tried, as a verb: "clone", "mount".
+    pub action: &'static str,
+    /// On what: a path or the name of a file system.
+    pub subject: String,
+    /// What the kernel answered.
+    #[source]
+    pub errno: Errno,
+}
+
+/// Says what was tried when a system call fails.
+pub(crate) trait Context<T> {
+    /// Names the action and its subject.
+    fn context(self, action: &'static str, subject: impl Into<String>) -> Result<T, Error>;
+}
+
+impl<T> Context<T> for rustix::io::Result<T> {
+    fn context(self, action: &'static str, subject: impl Into<String>) -> Result<T, Error> {
+        self.map_err(|errno| Error { action, subject: subject.into(), errno })
+    }
+}

@@ -1,0 +1,156 @@
+//! What `serve` and the entry process say to each other, over one Unix socket:
+//! one [`Order`] with its descriptors there, one [`Report`] back.
+
+use rustix::fd::OwnedFd;
+use tools_overlay::Part;
+
+use crate::target::Namespace;
+
+/// What the entry process is to become.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Order {
+    /// The command.
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub argv: Vec<Vec<u8>>,
+    /// Its environment, each `NAME=value`.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub env: Vec<Vec<u8>>,
+    /// Its working directory; `/` is taken where it cannot be entered.
+    #[prost(bytes = "vec", tag = "3")]
+    pub workdir: Vec<u8>,
+    /// Its user.
+    #[prost(uint32, tag = "4")]
+    pub uid: u32,
+    /// Its group.
+    #[prost(uint32, tag = "5")]
+    pub gid: u32,
+    /// Its supplementary groups.
+    #[prost(uint32, repeated, tag = "6")]
+    pub groups: Vec<u32>,
+    /// Its capabilities, bit n for number n.
+    #[prost(uint64, tag = "7")]
+    pub capabilities: u64,
+    /// Whether its stdin is the terminal it is to be controlled by.
+    #[prost(bool, tag = "8")]
+    pub terminal: bool,
+    /// The roles of the descriptors, in the order they are sent.
+    #[prost(uint32, repeated, tag = "9")]
+    pub roles: Vec<u32>,
+}
+
+/// What became of an order.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Report {
+    /// The shim's PID on the node; 0 if a step failed.
+    #[prost(int32, tag = "1")]
+    pub shim: i32,
+    /// The step that failed, in words.
+    #[prost(string, tag = "2")]
+    pub failed: String,
+    /// What the kernel answered.
+    #[prost(int32, tag = "3")]
+    pub errno: i32,
+}
+
+/// What a descriptor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The target's root directory.
+    Root,
+    /// A namespace to join.
+    Namespace(Namespace),
+    /// A mount of the view.
+    Part(Part),
+    /// The command's stdin.
+    Stdin,
+    /// The command's stdout.
+    Stdout,
+    /// The command's stderr.
+    Stderr,
+    /// Where the command's process says why it could not be executed.
+    ExecError,
+    /// Where the shim says how the command ended.
+    ExitStatus,
+}
+
+/// A descriptor and what it is for.
+pub type Descriptor = (Role, OwnedFd);
+
+impl Role {
+    /// The number that stands for the role in [`Order::roles`].
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Root => 0,
+            Self::Stdin => 1,
+            Self::Stdout => 2,
+            Self::Stderr => 3,
+            Self::ExecError => 4,
+            Self::ExitStatus => 5,
+            Self::Part(Part::Root) => 6,
+            Self::Part(Part::Toolset) => 7,
+            Self::Part(Part::Proc) => 8,
+            Self::Part(Part::Devpts) => 9,
+            Self::Namespace(kind) => 100 + kind as u32,
+            Self::Part(Part::Device(index)) => 200 + u32::from(index),
+        }
+    }
+
+    /// The role a number stands for.
+    pub fn from_code(code: u32) -> Option<Self> {
+        let role = match code {
+            0 => Self::Root,
+            1 => Self::Stdin,
+            2 => Self::Stdout,
+            3 => Self::Stderr,
+            4 => Self::ExecError,
+            5 => Self::ExitStatus,
+            6 => Self::Part(Part::Root),
+            7 => Self::Part(Part::Toolset),
+            8 => Self::Part(Part::Proc),
+            9 => Self::Part(Part::Devpts),
+            100..200 => {
+                Self::Namespace(Namespace::ALL.into_iter().find(|kind| 100 + *kind as u32 == code)?)
+            }
+            200..=255 => Self::Part(Part::Device(u8::try_from(code - 200).ok()?)),
+            _ => return None,
+        };
+        Some(role)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_survives_its_code() {
+        let mut roles = vec![
+            Role::Root,
+            Role::Stdin,
+            Role::Stdout,
+            Role::Stderr,
+            Role::ExecError,
+            Role::ExitStatus,
+            Role::Part(Part::Root),
+            Role::Part(Part::Toolset),
+            Role::Part(Part::Proc),
+            Role::Part(Part::Devpts),
+        ];
+        roles.extend(Namespace::ALL.map(Role::Namespace));
+        roles.extend((0..6).map(|index| Role::Part(Part::Device(index))));
+        for role in &roles {
+            assert_eq!(Role::from_code(role.code()), Some(*role));
+        }
+        let mut codes: Vec<_> = roles.iter().map(|role| role.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), roles.len());
+    }
+
+    #[test]
+    fn unknown_codes_are_refused() {
+        for code in [10, 99, 150, 256, u32::MAX] {
+            assert_eq!(Role::from_code(code), None);
+        }
+    }
+}

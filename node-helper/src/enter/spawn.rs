@@ -1,0 +1,190 @@
+//! Starting an entry process, and the socket between it and `serve`.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use prost::Message;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::PROCESS_NAME;
+use super::message::{Descriptor, Order, Report, Role};
+use super::seal::SealedBinary;
+
+/// How long an entry may take. It takes milliseconds, unless the target's root
+/// lies on a file system that hangs.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// More than any plan needs; the kernel's own limit is 253 (unix(7)).
+const MOST_DESCRIPTORS: usize = 64;
+
+/// Why an entry did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The entry process could not be started or spoken to.
+    #[error("cannot {0} the entry process")]
+    Process(&'static str, #[source] std::io::Error),
+    /// It ended without a word.
+    #[error("the entry process ended without a report")]
+    Silent,
+    /// It hangs, most likely on a file system of the target.
+    #[error("the entry took longer than {} s", TIMEOUT.as_secs())]
+    TimedOut,
+    /// It said which step failed.
+    #[error("cannot {step}")]
+    Step {
+        /// The step, in words.
+        step: String,
+        /// What the kernel answered.
+        #[source]
+        errno: Errno,
+    },
+}
+
+/// Starts an entry process, has it perform `order`, and returns the shim's PID.
+/// The descriptors are closed here once sent.
+///
+/// # Errors
+/// When a step fails; nothing is left running then.
+pub async fn enter(
+    binary: &SealedBinary,
+    mut order: Order,
+    descriptors: Vec<Descriptor>,
+) -> Result<i32, Error> {
+    order.roles = descriptors.iter().map(|(role, _)| role.code()).collect();
+    let (ours, theirs) = StdUnixStream::pair().map_err(|e| Error::Process("connect to", e))?;
+    // Spawned by the main thread, which lives as long as `serve` does: the
+    // parent-death signals of the entry process and the shim refer to it.
+    let mut child = Command::new(binary.path())
+        .arg0(PROCESS_NAME)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| Error::Process("start", e))?;
+    let exchange = async {
+        let report = exchange(ours, &order, descriptors).await;
+        // Reaped whatever it said; its exit code adds nothing to the report.
+        child.wait().await.map_err(|e| Error::Process("wait for", e))?;
+        report
+    };
+    let report = timeout(TIMEOUT, exchange).await.map_err(|_| Error::TimedOut)??;
+    if report.shim > 0 {
+        return Ok(report.shim);
+    }
+    Err(Error::Step { step: report.failed, errno: Errno::from_raw_os_error(report.errno) })
+}
+
+async fn exchange(
+    socket: StdUnixStream,
+    order: &Order,
+    descriptors: Vec<Descriptor>,
+) -> Result<Report, Error> {
+    let talk = |e| Error::Process("talk to", e);
+    socket.set_nonblocking(true).map_err(talk)?;
+    let mut socket = UnixStream::from_std(socket).map_err(talk)?;
+    let message = order.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes();
+    socket
+        .async_io(Interest::WRITABLE, || {
+            Ok(send_descriptors(socket.as_fd(), &length, &descriptors)?)
+        })
+        .await
+        .map_err(talk)?;
+    drop(descriptors);
+    socket.write_all(&message).await.map_err(talk)?;
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.map_err(talk)?;
+    if answer.is_empty() {
+        return Err(Error::Silent);
+    }
+    Report::decode(answer.as_slice()).map_err(|_| Error::Silent)
+}
+
+/// Sends the length of the order, and with it the descriptors.
+fn send_descriptors(
+    socket: BorrowedFd<'_>,
+    length: &[u8; 4],
+    descriptors: &[Descriptor],
+) -> rustix::io::Result<()> {
+    let fds: Vec<BorrowedFd<'_>> = descriptors.iter().map(|(_, fd)| fd.as_fd()).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(Errno::TOOMANYREFS);
+    }
+    match sendmsg(socket, &[IoSlice::new(length)], &mut control, SendFlags::NOSIGNAL)? {
+        4 => Ok(()),
+        _ => Err(Errno::MSGSIZE),
+    }
+}
+
+/// In the entry process: takes the order and its descriptors.
+///
+/// # Errors
+/// When the socket fails or what comes is no order.
+pub(super) fn receive_order(
+    socket: BorrowedFd<'_>,
+) -> rustix::io::Result<(Order, Vec<Descriptor>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut length = [0; 4];
+    let received = recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut length)],
+        &mut control,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    if received.bytes != length.len() {
+        return Err(Errno::BADMSG);
+    }
+    let fds: Vec<OwnedFd> = control
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let mut message = vec![0; u32::from_le_bytes(length) as usize];
+    let mut filled = 0;
+    while filled < message.len() {
+        match rustix::io::read(socket, &mut message[filled..])? {
+            0 => return Err(Errno::BADMSG),
+            count => filled += count,
+        }
+    }
+    let order = Order::decode(message.as_slice()).map_err(|_| Errno::BADMSG)?;
+    if order.roles.len() != fds.len() {
+        return Err(Errno::BADMSG);
+    }
+    let roles = order.roles.iter().map(|code| Role::from_code(*code).ok_or(Errno::BADMSG));
+    let roles = roles.collect::<Result<Vec<_>, _>>()?;
+    Ok((order, roles.into_iter().zip(fds).collect()))
+}
+
+/// In the entry process: gives the report and ends the conversation.
+///
+/// # Errors
+/// When `serve` is gone.
+pub(super) fn send_report(socket: BorrowedFd<'_>, report: &[u8]) -> rustix::io::Result<()> {
+    let mut rest = report;
+    while !rest.is_empty() {
+        let written = rustix::net::send(socket, rest, SendFlags::NOSIGNAL)?;
+        rest = &rest[written..];
+    }
+    shutdown(socket, Shutdown::Write)
+}

@@ -1,0 +1,117 @@
+//! The last step: what must be known before the fork, made ready.
+
+use std::ffi::{CStr, CString};
+use std::ptr;
+
+use rustix::fd::BorrowedFd;
+use rustix::io::{self, Errno};
+
+use super::message::Order;
+use crate::sys::start::{Prepared, spawn_shim};
+
+/// `PATH` where the environment has none: environ(7), execvp(3).
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// The descriptors of the command and its shim.
+pub struct Descriptors<'a> {
+    /// The command's stdin; the terminal, where it has one.
+    pub stdin: BorrowedFd<'a>,
+    /// The command's stdout.
+    pub stdout: BorrowedFd<'a>,
+    /// The command's stderr.
+    pub stderr: BorrowedFd<'a>,
+    /// Where a failed execve(2) is told.
+    pub exec_error: BorrowedFd<'a>,
+    /// Where the command's end is told.
+    pub exit_status: BorrowedFd<'a>,
+    /// `/dev/null`.
+    pub null: BorrowedFd<'a>,
+}
+
+/// Starts the shim and the command. Returns the shim's PID on the node.
+///
+/// # Errors
+/// When an argument holds a NUL byte, or the kernel refuses to fork.
+pub fn start(order: &Order, descriptors: &Descriptors<'_>) -> io::Result<i32> {
+    let argv = c_strings(&order.argv)?;
+    let env = c_strings(&order.env)?;
+    let program = order.argv.first().ok_or(Errno::INVAL)?;
+    let candidates = c_strings(&candidates(program, search_path(&order.env)))?;
+    let candidates: Vec<&CStr> = candidates.iter().map(CString::as_c_str).collect();
+    spawn_shim(&Prepared {
+        candidates: &candidates,
+        argv: &pointers(&argv),
+        env: &pointers(&env),
+        stdin: descriptors.stdin,
+        stdout: descriptors.stdout,
+        stderr: descriptors.stderr,
+        exec_error: descriptors.exec_error,
+        exit_status: descriptors.exit_status,
+        null: descriptors.null,
+        terminal: order.terminal,
+    })
+}
+
+/// The paths `program` may stand for: itself if it has a slash, else one for
+/// each folder of `path`. An empty folder means the working directory to
+/// execvp(3); not to us, because the target chooses what lies there.
+fn candidates(program: &[u8], path: &[u8]) -> Vec<Vec<u8>> {
+    if program.contains(&b'/') {
+        return vec![program.to_vec()];
+    }
+    path.split(|byte| *byte == b':')
+        .filter(|folder| folder.starts_with(b"/"))
+        .map(|folder| [folder, program].join(&b'/'))
+        .collect()
+}
+
+/// The value of `PATH`; the last one wins, as in the environment itself.
+fn search_path(env: &[Vec<u8>]) -> &[u8] {
+    env.iter().rev().find_map(|entry| entry.strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH)
+}
+
+fn c_strings(texts: &[Vec<u8>]) -> io::Result<Vec<CString>> {
+    texts.iter().map(|text| CString::new(text.clone()).map_err(|_| Errno::INVAL)).collect()
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(candidates: &[Vec<u8>]) -> Vec<&str> {
+        candidates.iter().map(|path| std::str::from_utf8(path).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_name_is_searched() {
+        let found = candidates(b"id", b"/.kpexec/bin:/usr/bin");
+        assert_eq!(text(&found), ["/.kpexec/bin/id", "/usr/bin/id"]);
+    }
+
+    #[test]
+    fn a_path_is_taken_as_it_is() {
+        assert_eq!(text(&candidates(b"./id", b"/bin")), ["./id"]);
+        assert_eq!(text(&candidates(b"/bin/id", b"/usr/bin")), ["/bin/id"]);
+    }
+
+    #[test]
+    fn the_working_directory_is_never_searched() {
+        assert_eq!(text(&candidates(b"id", b":/bin::.:bin:")), ["/bin/id"]);
+    }
+
+    #[test]
+    fn the_last_path_wins() {
+        let env = [b"PATH=/a".to_vec(), b"HOME=/".to_vec(), b"PATH=/b".to_vec()];
+        assert_eq!(search_path(&env), b"/b");
+        assert_eq!(search_path(&[]), DEFAULT_PATH);
+    }
+
+    #[test]
+    fn a_nul_byte_is_refused() {
+        assert_eq!(c_strings(&[b"a\0b".to_vec()]), Err(Errno::INVAL));
+    }
+}

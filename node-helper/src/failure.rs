@@ -1,0 +1,71 @@
+//! From an error of ours to what the client is told: one line, and what to do.
+
+use std::error::Error;
+
+use kpexec_protocol::{Failure, Reason};
+
+/// Joins an error and its causes, outermost first.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// A failure of ours: exit code 125.
+pub fn ours(error: &dyn Error, hint: &str) -> Failure {
+    Failure { reason: Reason::Helper.into(), message: chain(error), hint: hint.to_owned() }
+}
+
+/// No command, for a reason that lies in the command: `there` tells whether the
+/// file is there.
+pub fn not_executed(program: &[u8], errno: i32, there: bool) -> Failure {
+    let program = String::from_utf8_lossy(program);
+    if !there {
+        let hint = "the toolset's programs and the target's PATH were searched".to_owned();
+        let hint = if program.contains('/') { String::new() } else { hint };
+        let message = format!("{program}: not found in the container");
+        return Failure { reason: Reason::NotFound.into(), message, hint };
+    }
+    let cause = match errno {
+        libc::ENOENT => "the interpreter or loader it names is missing".to_owned(),
+        libc::ENOEXEC => {
+            "not a program this node can run, nor a script that starts with #!".to_owned()
+        }
+        errno => rustix::io::Errno::from_raw_os_error(errno).to_string(),
+    };
+    let message = format!("{program}: cannot be executed: {cause}");
+    Failure { reason: Reason::NotExecutable.into(), message, hint: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_and_what_cannot_run_differ() {
+        let missing = not_executed(b"frob", libc::ENOENT, false);
+        assert_eq!(missing.reason(), Reason::NotFound);
+        let loader = not_executed(b"/app", libc::ENOENT, true);
+        assert_eq!(loader.reason(), Reason::NotExecutable);
+        assert!(loader.message.contains("loader"), "{}", loader.message);
+        let denied = not_executed(b"/etc/passwd", libc::EACCES, true);
+        assert_eq!(denied.reason(), Reason::NotExecutable);
+    }
+
+    #[test]
+    fn causes_are_told_once_each() {
+        let error = tools_overlay::Error {
+            action: "clone",
+            subject: "/etc".into(),
+            errno: rustix::io::Errno::PERM,
+        };
+        let text = chain(&error);
+        assert!(text.starts_with("clone /etc: "), "{text}");
+        assert_eq!(text.matches("clone").count(), 1);
+    }
+}

@@ -1,0 +1,25 @@
+//! The privileged end of kpexec, as a library so that its parts can be tested.
+//!
+//! One session, in the order it happens:
+//!
+//! 1. [`serve`] takes the request from the client;
+//! 2. [`cri`] asks the container runtime about the target;
+//! 3. [`target`] pins the target's process and reads its facts;
+//! 4. [`enter`] makes a plan of them and performs it in a process of its own;
+//! 5. [`session`] carries bytes and signals until the command has ended, and
+//!    leaves nothing behind.
+
+pub mod cri;
+pub mod enter;
+pub mod environment;
+pub mod failure;
+pub mod pty;
+pub mod serve;
+pub mod session;
+#[allow(unsafe_code, reason = "fork, exec and system calls that have no safe wrapper")]
+pub(crate) mod sys;
+pub mod target;
+pub mod wait;
+
+/// Where the helper image keeps the toolset.
+pub const TOOLSET: &str = "/toolset";

@@ -1,0 +1,228 @@
+//! From a request to a running command, top to bottom: ask the runtime, pin the
+//! process, open what the session needs, enter.
+
+use std::time::Duration;
+
+use kpexec_protocol::{Failure, Identity, Start, Target, Terminal};
+use rustix::fd::OwnedFd;
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
+use tools_overlay::Parts;
+use tools_overlay::parts::Owner;
+
+use super::Context;
+use super::shim::Shim;
+use super::streams::{self, Streams};
+use crate::cri::{self, Container, Runtime};
+use crate::enter::credentials::{self, read_sets};
+use crate::enter::message::{Descriptor, Order, Role};
+use crate::enter::spawn;
+use crate::environment::environment;
+use crate::failure::{not_executed, ours};
+use crate::sys::start::EXEC_ERROR_SIZE;
+use crate::target::{Namespace, TargetProcess, process};
+
+/// How long execve(2) may take: it reads the program's first page, which may
+/// lie on a file system that hangs.
+const EXEC_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A command that runs.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub shim: Shim,
+    pub streams: Streams,
+    /// Says how the command ended.
+    pub exit_status: Receiver,
+    pub target: TargetProcess,
+}
+
+/// Why there is no running command.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the request names no {0}")]
+    Incomplete(&'static str),
+    #[error(transparent)]
+    Runtime(#[from] cri::Error),
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    #[error("the container restarted while it was entered")]
+    Restarted,
+    #[error("{kind} {id} does not exist in the container's user namespace")]
+    Unmapped { kind: &'static str, id: u32 },
+    #[error("the helper pod lacks capabilities that were asked for: {0}")]
+    Lacking(String),
+    #[error(transparent)]
+    Credentials(#[from] credentials::Error),
+    #[error("cannot prepare the view")]
+    View(#[from] tools_overlay::Error),
+    #[error("cannot open the session's streams")]
+    Streams(#[from] streams::Error),
+    #[error("cannot enter the container")]
+    Enter(#[from] spawn::Error),
+    #[error("cannot follow the command")]
+    Follow(#[source] std::io::Error),
+    #[error("the command did not start within {} s", EXEC_TIMEOUT.as_secs())]
+    ExecTimedOut,
+}
+
+impl Error {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Runtime(cri::Error::Connect { .. }) => "is --cri-socket right for this node?",
+            Self::Runtime(cri::Error::NoSuchContainer(_) | cri::Error::NotRunning(_))
+            | Self::Process(process::Error::Ended(_))
+            | Self::Restarted => "the container ended or restarted: try again",
+            Self::Runtime(cri::Error::Sandboxed(_)) => {
+                "gVisor and Kata containers cannot be entered by kpexec yet: use kubectl exec"
+            }
+            Self::Unmapped { .. } => "choose an id that /proc/self/uid_map of the container has",
+            Self::Lacking(_) => "the node's runtime withholds them, or the helper was made without",
+            Self::Enter(spawn::Error::TimedOut) | Self::ExecTimedOut => {
+                "a file system of the container may hang"
+            }
+            _ => "",
+        }
+    }
+}
+
+/// Begins the session; on failure nothing of it runs.
+pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Failure> {
+    let program = start.argv.first().cloned().unwrap_or_default();
+    let (running, exec_error) = enter(context, start).await.map_err(|e| ours(&e, e.hint()))?;
+    match timeout(EXEC_TIMEOUT, executed(exec_error)).await {
+        Ok(Ok(None)) => Ok(running),
+        Ok(Ok(Some((errno, there)))) => {
+            running.shim.end(&context.procfs, &[]).await;
+            Err(not_executed(&program, errno, there))
+        }
+        Ok(Err(error)) => {
+            running.shim.end(&context.procfs, &[]).await;
+            let error = Error::Follow(error);
+            Err(ours(&error, error.hint()))
+        }
+        Err(_) => {
+            running.shim.end(&context.procfs, &[]).await;
+            Err(ours(&Error::ExecTimedOut, Error::ExecTimedOut.hint()))
+        }
+    }
+}
+
+async fn enter(context: &Context, start: Start) -> Result<(Running, Receiver), Error> {
+    let wanted = start.target.as_ref().ok_or(Error::Incomplete("target"))?;
+    let identity = start.identity.as_ref().ok_or(Error::Incomplete("identity"))?;
+    if start.argv.is_empty() {
+        return Err(Error::Incomplete("command"));
+    }
+    refuse_lacking(identity.capabilities)?;
+    let (container, target) = pin(context, wanted).await?;
+    let terminal_owner = owner(&target, identity.uid, identity.gid)?;
+    for group in &identity.groups {
+        mapped("group", *group, target.gid_map.outside(*group))?;
+    }
+    let (streams, ends) = Streams::open(start.terminal.as_ref(), start.stdin, terminal_owner)?;
+    let root = owner(&target, 0, 0).unwrap_or(Owner { uid: 0, gid: 0 });
+    let mut parts = Parts::open(&context.toolset, target.namespace(Namespace::Pid), root)?;
+    if let Some(devpts) = ends.devpts {
+        parts.add_devpts(devpts);
+    }
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::Follow(e.into()));
+    let (exec_error, exec_error_end) = pipe()?;
+    let (exit_status, exit_status_end) = pipe()?;
+    let mut descriptors = target_descriptors(&target)?;
+    descriptors.extend(parts.into_vec().into_iter().map(|(part, fd)| (Role::Part(part), fd)));
+    descriptors.extend([
+        (Role::Stdin, ends.stdin),
+        (Role::Stdout, ends.stdout),
+        (Role::Stderr, ends.stderr),
+        (Role::ExecError, exec_error_end),
+        (Role::ExitStatus, exit_status_end),
+    ]);
+    target.confirm()?;
+    let order = order(&start, identity, &container);
+    let pid = spawn::enter(&context.binary, order, descriptors).await?;
+    let shim = Shim::new(pid).map_err(Error::Follow)?;
+    // Once more, now that we are inside: the container that was joined is the
+    // one that was asked for, or nothing runs.
+    if let Err(ended) = target.confirm() {
+        shim.end(&context.procfs, &[]).await;
+        return Err(ended.into());
+    }
+    let receiver = |fd: OwnedFd| Receiver::from_owned_fd(fd).map_err(Error::Follow);
+    let running = Running { shim, streams, exit_status: receiver(exit_status)?, target };
+    Ok((running, receiver(exec_error)?))
+}
+
+/// Asks the runtime, pins the process, asks again: the two answers and the
+/// process agree, or the container changed in between.
+async fn pin(context: &Context, wanted: &Target) -> Result<(Container, TargetProcess), Error> {
+    let mut runtime = Runtime::connect(&context.cri_socket).await?;
+    let container = runtime.container(wanted).await?;
+    let target = TargetProcess::pin(&context.procfs, container.pid, &container.id)?;
+    if runtime.container(wanted).await? != container {
+        return Err(Error::Restarted);
+    }
+    Ok((container, target))
+}
+
+fn refuse_lacking(wanted: u64) -> Result<(), Error> {
+    let lacking = wanted & !read_sets()?.permitted;
+    if lacking == 0 {
+        return Ok(());
+    }
+    let known = caps::all().into_iter().filter(|cap| lacking & cap.bitmask() != 0);
+    let mut names: Vec<String> = known.map(|cap| cap.to_string()).collect();
+    if names.is_empty() {
+        names.push(format!("{lacking:#x}"));
+    }
+    names.sort();
+    Err(Error::Lacking(names.join(", ")))
+}
+
+fn owner(target: &TargetProcess, uid: u32, gid: u32) -> Result<Owner, Error> {
+    Ok(Owner {
+        uid: mapped("user", uid, target.uid_map.outside(uid))?,
+        gid: mapped("group", gid, target.gid_map.outside(gid))?,
+    })
+}
+
+fn mapped(kind: &'static str, id: u32, outside: Option<u32>) -> Result<u32, Error> {
+    outside.ok_or(Error::Unmapped { kind, id })
+}
+
+fn target_descriptors(target: &TargetProcess) -> Result<Vec<Descriptor>, Error> {
+    let copy = |fd: &OwnedFd| fd.try_clone().map_err(Error::Follow);
+    let mut descriptors = vec![(Role::Root, copy(&target.root)?)];
+    for (kind, fd) in &target.namespaces {
+        descriptors.push((Role::Namespace(*kind), copy(fd)?));
+    }
+    Ok(descriptors)
+}
+
+fn order(start: &Start, identity: &Identity, container: &Container) -> Order {
+    let term = start.terminal.as_ref().map(|Terminal { term, .. }| term.as_str());
+    Order {
+        argv: start.argv.iter().map(|argument| argument.to_vec()).collect(),
+        env: environment(&container.env, identity.uid, term, &start.env),
+        workdir: container.workdir.clone().into_bytes(),
+        uid: identity.uid,
+        gid: identity.gid,
+        groups: identity.groups.clone(),
+        capabilities: identity.capabilities,
+        terminal: start.terminal.is_some(),
+        roles: Vec::new(),
+    }
+}
+
+/// Waits until the command has been executed, or could not be: then the error
+/// number, and whether the file is there.
+async fn executed(mut exec_error: Receiver) -> std::io::Result<Option<(i32, bool)>> {
+    let mut message = Vec::with_capacity(EXEC_ERROR_SIZE);
+    exec_error.read_to_end(&mut message).await?;
+    let number = |at: usize| {
+        let bytes = message.get(at..at + 4)?;
+        Some(i32::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    Ok(number(0).zip(number(4)).map(|(errno, there)| (errno, there != 0)))
+}

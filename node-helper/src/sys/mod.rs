@@ -1,0 +1,6 @@
+//! The only `unsafe` of the helper: fork and exec, and two system calls that no
+//! library of ours wraps.
+
+pub(crate) mod call;
+pub(crate) mod start;
+pub(crate) mod watch;

@@ -1,0 +1,223 @@
+//! From fork to exec. Three processes are in play:
+//!
+//! * the **entry process** calls [`spawn_shim`] and ends soon after;
+//! * the **shim** is the entry process's sibling, so `serve` is its parent. It
+//!   is the first process of ours in the target's PID namespace, reaps what the
+//!   command leaves behind, says how the command ended, and waits to be killed;
+//! * the **command** is the shim's child.
+//!
+//! Neither the shim nor the command allocates, locks or logs: all memory they
+//! use was prepared by the entry process.
+
+use std::ffi::CStr;
+use std::ptr;
+
+use libc::{c_char, c_int, c_long, pid_t};
+use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
+use rustix::io::{self, Errno};
+
+/// What the command's process says when no candidate could be executed: the
+/// error number, then 1 if the file is there and 0 if not, as two native `i32`.
+pub(crate) const EXEC_ERROR_SIZE: usize = 8;
+
+/// What the shim says when the command has ended: the wait status as a native
+/// `i32`.
+pub(crate) const EXIT_STATUS_SIZE: usize = 4;
+
+/// Everything the two processes need, prepared before they exist.
+pub(crate) struct Prepared<'a> {
+    /// Paths to try in turn.
+    pub candidates: &'a [&'a CStr],
+    /// Null-terminated.
+    pub argv: &'a [*const c_char],
+    /// Null-terminated.
+    pub env: &'a [*const c_char],
+    pub stdin: BorrowedFd<'a>,
+    pub stdout: BorrowedFd<'a>,
+    pub stderr: BorrowedFd<'a>,
+    /// A pipe with close-on-exec set.
+    pub exec_error: BorrowedFd<'a>,
+    pub exit_status: BorrowedFd<'a>,
+    /// `/dev/null`, for the shim.
+    pub null: BorrowedFd<'a>,
+    /// Whether stdin becomes the controlling terminal.
+    pub terminal: bool,
+}
+
+/// Starts the shim, which starts the command. Returns the shim's PID as this
+/// process's PID namespace numbers it.
+///
+/// # Errors
+/// When clone(2) fails.
+pub(crate) fn spawn_shim(prepared: &Prepared<'_>) -> io::Result<pid_t> {
+    // SAFETY: the entry process is single-threaded (it was executed by `serve`
+    // and starts no thread), so its child sees no lock held by another. The
+    // child runs `shim` only, which neither allocates nor returns.
+    match unsafe { fork_with(libc::CLONE_PARENT) } {
+        0 => shim(prepared),
+        pid if pid > 0 => Ok(pid),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+    }
+}
+
+/// fork(2) with more flags, without glibc's handlers, which may lock.
+///
+/// # Safety
+/// The caller is single-threaded, and the child does nothing but
+/// async-signal-safe calls until execve(2) or _exit(2).
+unsafe fn fork_with(flags: c_int) -> pid_t {
+    // SAFETY: a null stack means "go on with a copy of this one", as fork does;
+    // the remaining pointers are unused without their flags.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone,
+            c_long::from(flags | libc::SIGCHLD),
+            ptr::null::<u8>(),
+            ptr::null::<u8>(),
+            ptr::null::<u8>(),
+            0,
+        )
+    };
+    // Truncation cannot happen: PIDs have at most 22 bits.
+    pid as pid_t
+}
+
+/// The shim's whole life.
+fn shim(prepared: &Prepared<'_>) -> ! {
+    // SAFETY: all calls below take integers, or pointers to constants and to
+    // memory of `prepared`, which this process holds a copy of; the child
+    // forked here runs `command` only, which does not return either.
+    unsafe {
+        // Here, because changing credentials has cleared it before.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // Orphans of the command come to us, not to the target's first
+        // process, whatever the helper's own setting: the search for a
+        // subreaper ends at the PID namespace.
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+        libc::prctl(libc::PR_SET_NAME, c"kpexec-shim".as_ptr());
+        let own = libc::getpid();
+        let child = fork_with(0);
+        if child == 0 {
+            command(prepared, own);
+        }
+        let null = prepared.null.as_raw_fd();
+        for standard in 0..3 {
+            libc::dup2(null, standard);
+        }
+        // Held open, the command's own pipes would never end.
+        let given = [prepared.stdin, prepared.stdout, prepared.stderr, prepared.exec_error];
+        for fd in given {
+            libc::close(fd.as_raw_fd());
+        }
+        if child < 0 {
+            libc::_exit(125);
+        }
+        reap(child, prepared.exit_status.as_raw_fd())
+    }
+}
+
+/// Reaps for ever; says how `child` ended.
+///
+/// # Safety
+/// To be called in the shim only: it never returns.
+unsafe fn reap(child: pid_t, exit_status: RawFd) -> ! {
+    loop {
+        let mut status: c_int = 0;
+        // SAFETY: `status` is a valid place for the result.
+        let ended = unsafe { libc::waitpid(-1, &raw mut status, 0) };
+        if ended == child {
+            // SAFETY: the bytes written are those of a live local variable.
+            unsafe {
+                libc::write(exit_status, (&raw const status).cast(), EXIT_STATUS_SIZE);
+                libc::close(exit_status);
+            }
+        } else if ended < 0 {
+            // No child is left; none can come. `serve` kills us.
+            // SAFETY: takes nothing.
+            unsafe { libc::pause() };
+        }
+    }
+}
+
+/// Becomes the command.
+///
+/// # Safety
+/// To be called in the shim's child only: it never returns.
+unsafe fn command(prepared: &Prepared<'_>, shim: pid_t) -> ! {
+    // SAFETY: integers and prepared memory only, as in `shim`.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        if libc::getppid() != shim {
+            libc::_exit(125);
+        }
+        libc::setsid();
+        if prepared.terminal {
+            libc::ioctl(prepared.stdin.as_raw_fd(), libc::TIOCSCTTY, 0);
+        }
+        for (standard, fd) in (0..).zip([prepared.stdin, prepared.stdout, prepared.stderr]) {
+            if libc::dup2(fd.as_raw_fd(), standard) < 0 {
+                refuse(prepared.exec_error, true);
+            }
+        }
+        reset_signals();
+        // Close-on-exec is set on all of ours already; this is for what the
+        // container runtime may have left open. Linux 5.11; harmless before.
+        libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        execute(prepared)
+    }
+}
+
+/// Rust ignores SIGPIPE, and what is ignored or blocked survives execve(2).
+///
+/// # Safety
+/// To be called in a process that handles no signal of its own any more.
+unsafe fn reset_signals() {
+    // SAFETY: an all-zero `sigaction` is SIG_DFL without flags; signals that
+    // cannot be changed answer EINVAL, which is what we want of them.
+    unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        for signal in 1..=64 {
+            libc::sigaction(signal, &raw const default, ptr::null_mut());
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Tries each candidate, as execvp(3) does, but without its fallback to a
+/// shell. The last one that is there decides what is said.
+///
+/// # Safety
+/// `prepared.argv` and `prepared.env` end with a null pointer, and all others
+/// point to C strings that live.
+unsafe fn execute(prepared: &Prepared<'_>) -> ! {
+    let mut there = false;
+    let mut errno = libc::ENOENT;
+    for path in prepared.candidates {
+        // SAFETY: as this function demands; `path` is a C string.
+        let (error, exists) = unsafe {
+            libc::execve(path.as_ptr(), prepared.argv.as_ptr(), prepared.env.as_ptr());
+            let error = *libc::__errno_location();
+            (error, libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::F_OK, 0) == 0)
+        };
+        if exists || (error != libc::ENOENT && error != libc::ENOTDIR) {
+            there = true;
+            errno = error;
+        }
+    }
+    // SAFETY: sets this thread's own error number.
+    unsafe { *libc::__errno_location() = errno };
+    refuse(prepared.exec_error, there)
+}
+
+/// Says why there is no command, and ends.
+fn refuse(exec_error: BorrowedFd<'_>, there: bool) -> ! {
+    // SAFETY: reads this thread's own error number; the bytes written are those
+    // of a live local array.
+    unsafe {
+        let message: [c_int; 2] = [*libc::__errno_location(), c_int::from(there)];
+        libc::write(exec_error.as_raw_fd(), message.as_ptr().cast(), EXEC_ERROR_SIZE);
+        libc::_exit(127)
+    }
+}

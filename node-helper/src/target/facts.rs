@@ -1,0 +1,123 @@
+//! Reads what `/proc/PID` says of a process: text in, facts out. Formats:
+//! proc_pid_stat(5), proc_pid_cgroup(5), user_namespaces(7).
+
+/// What `/proc/PID/stat` tells of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// Field 3: `R`, `S`, `Z`, `T`, ….
+    pub state: u8,
+    /// Field 4: the parent.
+    pub parent: i32,
+    /// Field 6: the session it belongs to.
+    pub session: i32,
+    /// Field 22: start, in clock ticks since boot. With the PID it names a
+    /// process for good.
+    pub start_time: u64,
+}
+
+/// Reads `/proc/PID/stat`. The name in field 2 is the process's own choice and
+/// may hold anything, `)` included: fields are counted from the last one.
+pub fn stat(text: &[u8]) -> Option<Stat> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    Some(Stat {
+        state: *fields.first()?.as_bytes().first()?,
+        parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        start_time: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Whether `/proc/PID/cgroup` names the container in the last part of one of
+/// its paths, as every runtime has it: `…/ID`, `…/crio-ID`,
+/// `…/cri-containerd-ID.scope`.
+pub fn cgroup_names(text: &str, container_id: &str) -> bool {
+    !container_id.is_empty()
+        && text
+            .lines()
+            .filter_map(|line| line.splitn(3, ':').nth(2))
+            .any(|path| path.split('/').any(|part| part.contains(container_id)))
+}
+
+/// A user namespace's map, `/proc/PID/uid_map` or `gid_map`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdMap(Vec<Range>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    inside: u32,
+    outside: u32,
+    count: u32,
+}
+
+impl IdMap {
+    /// Reads a map; `None` if a line is not three numbers.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.lines()
+            .map(|line| {
+                let mut numbers = line.split_ascii_whitespace().map(str::parse);
+                let mut next = || numbers.next()?.ok();
+                Some(Range { inside: next()?, outside: next()?, count: next()? })
+            })
+            .collect::<Option<Vec<_>>>()
+            .map(Self)
+    }
+
+    /// The id outside that `id` inside stands for; `None` if it stands for
+    /// nothing.
+    pub fn outside(&self, id: u32) -> Option<u32> {
+        self.0.iter().find_map(|range| {
+            let offset = id.checked_sub(range.inside).filter(|offset| *offset < range.count)?;
+            range.outside.checked_add(offset)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_confuse() {
+        let text = b"4711 (a) S 1 (x) R 12 4711 4700 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1";
+        let read = stat(text).unwrap();
+        assert_eq!(read, Stat { state: b'R', parent: 12, session: 4700, start_time: 9876 });
+    }
+
+    #[test]
+    fn a_cut_stat_is_refused() {
+        assert_eq!(stat(b"4711 (a) S 1"), None);
+        assert_eq!(stat(b""), None);
+    }
+
+    #[test]
+    fn cgroups_of_all_runtimes_name_the_container() {
+        let v1 = "9:pids:/kubepods/burstable/pod12/abc123\n8:cpu:/kubepods/burstable/pod12/abc123";
+        let scope = "0::/kubepods.slice/kubepods-pod12.slice/cri-containerd-abc123.scope";
+        let crio = "0::/../../pod12/crio-abc123";
+        for text in [v1, scope, crio] {
+            assert!(cgroup_names(text, "abc123"), "{text}");
+            assert!(!cgroup_names(text, "def456"), "{text}");
+        }
+        assert!(!cgroup_names(v1, ""));
+        // A controller's name is not a path.
+        assert!(!cgroup_names("3:name=abc123:/", "abc123"));
+    }
+
+    #[test]
+    fn maps_translate() {
+        let map = IdMap::parse("         0     100000      65536\n 70000 5 1\n").unwrap();
+        assert_eq!(map.outside(0), Some(100_000));
+        assert_eq!(map.outside(65535), Some(165_535));
+        assert_eq!(map.outside(65536), None);
+        assert_eq!(map.outside(70000), Some(5));
+        assert_eq!(IdMap::parse("0 1"), None);
+    }
+
+    #[test]
+    fn the_initial_map_is_the_identity() {
+        let map = IdMap::parse("         0          0 4294967295\n").unwrap();
+        assert_eq!(map.outside(1000), Some(1000));
+    }
+}

@@ -1,0 +1,69 @@
+//! The helper pod's main process: it waits, so that the pod is there to exec
+//! into, and ends when nobody has been for a while. A client that vanished
+//! without deleting its helper thus leaves no privileged pod running.
+
+use std::time::{Duration, Instant};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::readlinkat;
+use rustix::io;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::target::Procfs;
+
+/// How long the helper stays without a session.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Waits until a signal or idleness ends the helper.
+///
+/// # Errors
+/// When `/proc` cannot be read or signals cannot be handled.
+pub fn main() -> std::io::Result<()> {
+    leave_network()?;
+    let procfs = Procfs::open()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            result = idle(&procfs) => result,
+        }
+    })
+}
+
+/// The pod has the node's network, so that it starts where the CNI is broken;
+/// no process of ours needs it.
+///
+/// # Errors
+/// When the helper lacks CAP_SYS_ADMIN.
+pub(crate) fn leave_network() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET)
+}
+
+async fn idle(procfs: &Procfs) -> std::io::Result<()> {
+    let mut last_used = Instant::now();
+    while last_used.elapsed() < IDLE {
+        tokio::time::sleep(INTERVAL).await;
+        if in_use(procfs)? {
+            last_used = Instant::now();
+        }
+    }
+    Ok(())
+}
+
+/// Whether another process runs in this container, which is what `serve` does:
+/// it shares our mount namespace, and nothing else on the node can.
+fn in_use(procfs: &Procfs) -> std::io::Result<bool> {
+    let own_pid = std::process::id().cast_signed();
+    let namespace =
+        |pid| -> io::Result<_> { readlinkat(procfs.process(pid)?, "ns/mnt", Vec::new()) };
+    let own = namespace(own_pid)?;
+    let others = procfs.processes()?.into_iter().map(|(pid, _)| pid).filter(|pid| *pid != own_pid);
+    // A process that cannot be read has ended.
+    Ok(others.into_iter().any(|pid| namespace(pid).is_ok_and(|other| other == own)))
+}

@@ -1,0 +1,212 @@
+//! A client of `node-helper serve`, and a session run to its end.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use hyper_util::rt::TokioIo;
+use k8s_cri::v1::ContainerState;
+use kpexec_protocol::client_message::Kind as Request;
+use kpexec_protocol::helper_client::HelperClient;
+use kpexec_protocol::server_message::Kind as Answer;
+use kpexec_protocol::{
+    ClientMessage, Eof, Identity, ServerMessage, Start, Terminal, WindowSize, exit,
+};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::fake_container::FakeContainer;
+use crate::fake_runtime::{self, Answer as RuntimeAnswer};
+
+/// The capabilities of profile `general`: containerd's defaults and SYS_PTRACE.
+pub const GENERAL: u64 = 0xa804_25fb | 1 << 19;
+
+/// How a session ended, and what it wrote.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub code: Option<u32>,
+    pub signal: Option<u32>,
+    pub failure: Option<kpexec_protocol::Failure>,
+}
+
+impl Outcome {
+    /// stdout, without the last line's end.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end().to_owned()
+    }
+}
+
+/// A fake container, a fake runtime and a real helper.
+pub struct Node {
+    pub container: FakeContainer,
+    pub runtime: Arc<Mutex<RuntimeAnswer>>,
+    pub helper: Child,
+    pub client: HelperClient<Channel>,
+    _folder: TempDir,
+}
+
+impl Node {
+    pub async fn start() -> Result<Self> {
+        let container = FakeContainer::start()?;
+        let folder = TempDir::new()?;
+        let answer = RuntimeAnswer {
+            id: container.id()?,
+            pid: container.pid,
+            state: ContainerState::ContainerRunning,
+            runtime_type: "io.containerd.runc.v2",
+        };
+        let runtime = Arc::new(Mutex::new(answer));
+        let socket = folder.path().join("cri.sock");
+        fake_runtime::serve(&socket, runtime.clone())?;
+        let toolset = folder.path().join("toolset");
+        make_toolset(&toolset)?;
+        let mut helper = helper_command(&container)
+            .env("KPEXEC_CRI_SOCKET", &socket)
+            .env("KPEXEC_TOOLSET", &toolset)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("start node-helper")?;
+        let client = HelperClient::new(connect(&mut helper).await?);
+        Ok(Self { container, runtime, helper, client, _folder: folder })
+    }
+
+    /// A request for `argv` as root with the general capabilities.
+    pub fn request(&self, argv: &[&str]) -> Start {
+        let target = self.runtime.lock().expect("no test panics while it holds this").target();
+        Start {
+            target: Some(target),
+            identity: Some(Identity { capabilities: GENERAL, ..Identity::default() }),
+            argv: argv.iter().map(|argument| argument.as_bytes().to_vec().into()).collect(),
+            ..Start::default()
+        }
+    }
+
+    /// Opens a session: where to send, where answers come from.
+    pub async fn open(
+        &self,
+        start: Start,
+    ) -> Result<(mpsc::Sender<ClientMessage>, Streaming<ServerMessage>)> {
+        let (requests, receiver) = mpsc::channel(4);
+        requests.send(message(Request::Start(start))).await?;
+        let mut client = self.client.clone();
+        let answers = client.session(ReceiverStream::new(receiver)).await?.into_inner();
+        Ok((requests, answers))
+    }
+
+    /// Runs a request to its end, feeding it `stdin`.
+    pub async fn run(&self, start: Start, stdin: &[u8]) -> Result<Outcome> {
+        let (requests, answers) = self.open(start).await?;
+        let stdin = stdin.to_vec();
+        let feeding = tokio::spawn(async move {
+            for chunk in stdin.chunks(kpexec_protocol::CHUNK) {
+                requests.send(message(Request::Stdin(chunk.to_vec().into()))).await?;
+            }
+            requests.send(message(Request::Eof(Eof {}))).await?;
+            // Held open until the session ends, as a client does.
+            requests.closed().await;
+            anyhow::Ok(())
+        });
+        let outcome = collect(answers).await;
+        feeding.abort();
+        outcome
+    }
+
+    /// Runs a command as root and gives its stdout.
+    pub async fn output(&self, argv: &[&str]) -> Result<String> {
+        let outcome = self.run(self.request(argv), b"").await?;
+        match outcome.code {
+            Some(0) => Ok(outcome.text()),
+            _ => bail!("{argv:?} gave {outcome:?}"),
+        }
+    }
+}
+
+/// Wraps one message.
+pub fn message(kind: Request) -> ClientMessage {
+    ClientMessage { kind: Some(kind) }
+}
+
+/// A terminal of this size.
+pub fn terminal(rows: u32, columns: u32) -> Terminal {
+    Terminal { size: Some(WindowSize { rows, columns }), term: "xterm".into() }
+}
+
+/// Reads a session's answers to their end; bounded, because a test must not
+/// hang.
+pub async fn collect(mut answers: Streaming<ServerMessage>) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    let read = async {
+        while let Some(answer) = answers.message().await? {
+            match answer.kind {
+                Some(Answer::Stdout(bytes)) => outcome.stdout.extend_from_slice(&bytes),
+                Some(Answer::Stderr(bytes)) => outcome.stderr.extend_from_slice(&bytes),
+                Some(Answer::Failure(failure)) => outcome.failure = Some(failure),
+                Some(Answer::Exit(exit)) => match exit.status {
+                    Some(exit::Status::Code(code)) => outcome.code = Some(code),
+                    Some(exit::Status::Signal(signal)) => outcome.signal = Some(signal),
+                    None => bail!("an exit without a status"),
+                },
+                Some(Answer::Started(_)) => {}
+                None => bail!("an empty answer"),
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(30), read).await.context("the session hangs")??;
+    Ok(outcome)
+}
+
+/// bash stands in for the toolset: what counts here is where it is.
+fn make_toolset(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder.join("bin"))?;
+    fs::copy("/bin/busybox", folder.join("bin/busybox"))?;
+    for applet in [
+        "cat", "chmod", "echo", "env", "grep", "head", "id", "ls", "mkdir", "ps", "pwd",
+        "readlink", "sh", "sleep", "stty", "test", "touch", "tty", "true", "wc", "hostname",
+        "kill",
+    ] {
+        symlink("busybox", folder.join("bin").join(applet))?;
+    }
+    Ok(())
+}
+
+/// Root runs the helper as it is; others in the container's user namespace,
+/// with mounts of its own, where they hold every capability.
+fn helper_command(container: &FakeContainer) -> Command {
+    let helper = env!("CARGO_BIN_EXE_node-helper");
+    let mut command = if rustix::process::geteuid().is_root() {
+        Command::new(helper)
+    } else {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--user={}", container.user_namespace()));
+        command.args(["--preserve-credentials", "unshare", "--mount", helper]);
+        command
+    };
+    command.arg("serve");
+    command
+}
+
+async fn connect(helper: &mut Child) -> Result<Channel> {
+    let input = helper.stdout.take().context("no stdout")?;
+    let output = helper.stdin.take().context("no stdin")?;
+    let mut connection = Some(tokio::io::join(input, output));
+    let connector = tower::service_fn(move |_| {
+        let connection = connection.take();
+        async move {
+            connection.map(TokioIo::new).ok_or_else(|| std::io::Error::other("connected once"))
+        }
+    });
+    Ok(Endpoint::from_static("http://helper").connect_with_connector(connector).await?)
+}

@@ -1,0 +1,110 @@
+//! How sessions end: nothing outlives the client, the helper or the target.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use kpexec_protocol::Reason;
+use kpexec_protocol::client_message::Kind as Request;
+
+use crate::client::{Node, collect, message};
+
+/// Processes of this machine whose command line holds `mark`.
+fn marked(mark: &str) -> Result<usize> {
+    let mut count = 0;
+    for entry in fs::read_dir("/proc")? {
+        let command = fs::read(entry?.path().join("cmdline")).unwrap_or_default();
+        let words = command.split(|byte| *byte == 0);
+        count += usize::from(words.into_iter().any(|word| word == mark.as_bytes()));
+    }
+    Ok(count)
+}
+
+async fn wait_for(mark: &str, wanted: usize) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while marked(mark)? != wanted {
+        if Instant::now() > deadline {
+            bail!("{} processes with {mark} instead of {wanted}", marked(mark)?);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_command_leaves_behind_ends_with_it() -> Result<()> {
+    let node = Node::start().await?;
+    let script =
+        "busybox setsid sleep 71001 & (sleep 71001 &); trap '' HUP; sleep 71001 & sleep 0.2";
+    let outcome = node.run(node.request(&["sh", "-c", script]), b"").await?;
+    assert_eq!(outcome.code, Some(0));
+    assert_eq!(marked("71001")?, 0, "something was left behind");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_goes_takes_the_command_with_it() -> Result<()> {
+    let node = Node::start().await?;
+    let script = "sleep 71002 & sleep 71002";
+    let (requests, mut answers) = node.open(node.request(&["sh", "-c", script])).await?;
+    answers.message().await?.context("no answer")?;
+    wait_for("71002", 2).await?;
+    drop((requests, answers));
+    wait_for("71002", 0).await
+}
+
+#[tokio::test]
+async fn a_helper_that_is_killed_takes_the_command_with_it() -> Result<()> {
+    let mut node = Node::start().await?;
+    let (_requests, mut answers) = node.open(node.request(&["sleep", "71003"])).await?;
+    answers.message().await?.context("no answer")?;
+    wait_for("71003", 1).await?;
+    node.helper.kill().await?;
+    wait_for("71003", 0).await
+}
+
+#[tokio::test]
+async fn a_helper_whose_connection_ends_ends() -> Result<()> {
+    let node = Node::start().await?;
+    let (requests, mut answers) = node.open(node.request(&["sleep", "71004"])).await?;
+    answers.message().await?.context("no answer")?;
+    wait_for("71004", 1).await?;
+    let Node { mut helper, client, container: _container, .. } = node;
+    drop((client, requests, answers));
+    let status = tokio::time::timeout(Duration::from_secs(10), helper.wait()).await??;
+    assert!(status.success(), "{status}");
+    assert_eq!(marked("71004")?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_target_that_stops_is_no_success_and_is_not_held_up() -> Result<()> {
+    let mut node = Node::start().await?;
+    let (_requests, mut answers) = node.open(node.request(&["sleep", "71005"])).await?;
+    answers.message().await?.context("no answer")?;
+    let pid = rustix::process::Pid::from_raw(node.container.pid).context("no PID")?;
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+    let begun = Instant::now();
+    node.container.kill()?;
+    assert!(begun.elapsed() < Duration::from_secs(2), "its end was held up");
+    let outcome = collect(answers).await?;
+    let failure = outcome.failure.context("no failure was told")?;
+    assert_eq!(failure.reason(), Reason::Helper);
+    assert!(failure.message.contains("container stopped"), "{}", failure.message);
+    assert_eq!((outcome.code, outcome.signal), (None, None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_signal_reaches_the_commands_group() -> Result<()> {
+    let node = Node::start().await?;
+    let script = "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.05; done";
+    let (requests, mut answers) = node.open(node.request(&["sh", "-c", script])).await?;
+    // Started, then "ready": before that the trap is not set.
+    answers.message().await?.context("no answer")?;
+    answers.message().await?.context("no output")?;
+    requests.send(message(Request::Signal(10))).await?;
+    let outcome = collect(answers).await?;
+    assert_eq!((outcome.text().as_str(), outcome.code), ("got", Some(5)), "{outcome:?}");
+    Ok(())
+}

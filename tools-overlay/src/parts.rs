@@ -1,0 +1,167 @@
+//! What a view takes from the helper: opened before the target is joined, so
+//! that no path of the target is ever used to find it.
+
+use std::path::Path;
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
+};
+
+use crate::plan::{DEVICES, toolset_attr};
+use crate::sys::mount_setattr;
+use crate::{Context, Error};
+
+/// One detached mount of a view, and what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The empty tmpfs that becomes `/`.
+    Root,
+    /// The toolset, read-only.
+    Toolset,
+    /// A procfs of the target's PID namespace.
+    Proc,
+    /// The session's own devpts.
+    Devpts,
+    /// The device node of this index in [`DEVICES`].
+    Device(u8),
+}
+
+/// All detached mounts of one view.
+#[derive(Debug)]
+pub struct Parts(Vec<(Part, OwnedFd)>);
+
+/// Who owns `/` of the view: uid and gid 0 of the target, as the helper's user
+/// namespace numbers them.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+impl Parts {
+    /// Opens everything a view needs.
+    ///
+    /// `toolset` is a folder of the helper. `pid_namespace` is the target's;
+    /// absent when the helper shares it. Kernels before 6.17 cannot make a
+    /// procfs for it from outside: then there is no [`Part::Proc`], and the
+    /// target's own `/proc` is shown.
+    ///
+    /// # Errors
+    /// When a mount cannot be made: needs CAP_SYS_ADMIN.
+    pub fn open(
+        toolset: &Path,
+        pid_namespace: Option<BorrowedFd<'_>>,
+        owner: Owner,
+    ) -> Result<Self, Error> {
+        let mut parts = vec![(Part::Root, root(owner)?), (Part::Toolset, open_toolset(toolset)?)];
+        if let Some(proc) = proc(pid_namespace)? {
+            parts.push((Part::Proc, proc));
+        }
+        for (index, name) in (0..).zip(DEVICES) {
+            let path = format!("/dev/{name}");
+            let device = open_tree(CWD, &path, CLONE).context("clone", path)?;
+            parts.push((Part::Device(index), device));
+        }
+        Ok(Self(parts))
+    }
+
+    /// Puts together what was taken apart by [`Parts::into_vec`].
+    pub fn from_vec(parts: Vec<(Part, OwnedFd)>) -> Self {
+        Self(parts)
+    }
+
+    /// Takes the parts apart, to hand them to another process.
+    pub fn into_vec(self) -> Vec<(Part, OwnedFd)> {
+        self.0
+    }
+
+    /// Adds the session's own devpts, where it has a terminal.
+    pub fn add_devpts(&mut self, devpts: OwnedFd) {
+        self.0.push((Part::Devpts, devpts));
+    }
+
+    /// The mount of `part`, if this view has one.
+    pub(crate) fn get(&self, part: Part) -> Option<BorrowedFd<'_>> {
+        self.0.iter().find(|(p, _)| *p == part).map(|(_, fd)| fd.as_fd())
+    }
+}
+
+/// A detached copy of one mount.
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
+
+fn open_toolset(folder: &Path) -> Result<OwnedFd, Error> {
+    let name = folder.display().to_string();
+    let tree = open_tree(CWD, folder, CLONE).context("clone the toolset at", &name)?;
+    mount_setattr(tree.as_fd(), toolset_attr(), false).context("make read-only", name)?;
+    Ok(tree)
+}
+
+/// A tmpfs of the helper's own. Tools mounted inside a file system of the
+/// target could be evicted by it: rmdir(2) in another mount namespace detaches
+/// what is mounted there (threat model, A5).
+fn root(owner: Owner) -> Result<OwnedFd, Error> {
+    let (uid, gid) = (owner.uid.to_string(), owner.gid.to_string());
+    // It holds folders and links only; a limit keeps mistakes small.
+    let options = [("mode", "0755"), ("size", "1m"), ("uid", &uid), ("gid", &gid)];
+    filesystem("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NOSUID)
+}
+
+fn proc(pid_namespace: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Error> {
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).context("open", "procfs")?;
+    if let Some(pid_namespace) = pid_namespace {
+        // Linux 6.17: Documentation/filesystems/proc.rst, "pidns".
+        match fsconfig_set_fd(context.as_fd(), "pidns", pid_namespace) {
+            Ok(()) => {}
+            Err(Errno::INVAL) => return Ok(None),
+            Err(errno) => return Err(errno).context("choose the PID namespace of", "procfs"),
+        }
+    }
+    fsconfig_create(context.as_fd()).context("create", "procfs")?;
+    let attr = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr)
+        .map(Some)
+        .context("mount", "procfs")
+}
+
+/// A devpts of the session's own, whose terminals belong to `owner`.
+///
+/// # Errors
+/// When it cannot be mounted: needs CAP_SYS_ADMIN.
+pub fn devpts(owner: Owner) -> Result<OwnedFd, Error> {
+    let (uid, gid) = (owner.uid.to_string(), owner.gid.to_string());
+    let options =
+        [("mode", "0600"), ("ptmxmode", "0666"), ("uid", uid.as_str()), ("gid", gid.as_str())];
+    filesystem(
+        "devpts",
+        &options,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+    )
+}
+
+pub(crate) fn filesystem(
+    kind: &str,
+    options: &[(&str, &str)],
+    attr: MountAttrFlags,
+) -> Result<OwnedFd, Error> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).context("open", kind)?;
+    // Every devpts since Linux 4.7 is an instance of its own; the flag says so
+    // to older readers of /proc/mounts and is accepted by devpts alone.
+    if kind == "devpts" {
+        fsconfig_set_flag(context.as_fd(), "newinstance").context("configure", kind)?;
+    }
+    fsconfig_set_string(context.as_fd(), "source", "kpexec").context("configure", kind)?;
+    for (key, value) in options {
+        fsconfig_set_string(context.as_fd(), *key, *value)
+            .context("configure", format!("{kind}: {key}={value}"))?;
+    }
+    fsconfig_create(context.as_fd()).context("create", kind)?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr).context("mount", kind)
+}

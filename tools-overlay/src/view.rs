@@ -1,0 +1,225 @@
+//! Builds the view, in a private copy of the target's mount namespace.
+
+use std::ffi::{CStr, CString};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    CWD, Dir, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat, statat,
+    symlinkat,
+};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::process::{chdir, chroot, fchdir};
+
+use crate::parts::{Part, Parts, filesystem};
+use crate::plan::{
+    self, DEV_LINKS, DEVICES, Entry, PROC_HIDDEN_FILES, PROC_HIDDEN_FOLDERS, PROC_READ_ONLY,
+};
+use crate::sys::mount_setattr;
+use crate::{Context, Error};
+
+/// A top-level entry of the target, taken out of its tree.
+struct Taken {
+    name: CString,
+    content: Content,
+}
+
+enum Content {
+    Directory(OwnedFd),
+    File(OwnedFd),
+    Symlink(CString),
+}
+
+/// Replaces `/` of this process by the view.
+///
+/// The caller stands in a mount namespace of its own (a private copy of the
+/// target's) with the target's root as `/`, and is single-threaded.
+///
+/// # Errors
+/// When a mount fails. The caller must then give up: its root is half built.
+pub fn assemble(parts: &Parts) -> Result<(), Error> {
+    let root = parts.get(Part::Root).ok_or(Errno::NOENT).context("find", "the view's root")?;
+    let taken = take_entries(parts.get(Part::Proc).is_some())?;
+    // Stacked on `/`, which nobody can unlink. pivot_root(2) would say the same
+    // more clearly, but containerd's default seccomp profile refuses it.
+    attach(root, CWD, c"/")?;
+    fchdir(root).context("enter", "the view")?;
+    for entry in taken {
+        place(root, entry)?;
+    }
+    make_dev(root, parts)?;
+    if let Some(proc) = parts.get(Part::Proc) {
+        make_proc(root, proc)?;
+    }
+    let toolset = parts.get(Part::Toolset).ok_or(Errno::NOENT).context("find", "the toolset")?;
+    make_directory(root, c".kpexec", 0o755)?;
+    attach(toolset, root, c".kpexec")?;
+    chroot(".").context("change root to", "the view")?;
+    chdir("/").context("enter", "the view's root")?;
+    mount_setattr(root, plan::read_only(), false).context("make read-only", "the view's root")
+}
+
+/// Takes each entry of `/` by a descriptor: from here on no name of the target
+/// is looked up again, so renaming it does not help the target.
+fn take_entries(own_proc: bool) -> Result<Vec<Taken>, Error> {
+    let root =
+        openat(CWD, "/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .context("open", "the target's root")?;
+    let mut taken = Vec::new();
+    for entry in Dir::read_from(&root).context("read", "the target's root")? {
+        let entry = entry.context("read", "the target's root")?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        match take(root.as_fd(), name, own_proc) {
+            Ok(Some(content)) => taken.push(Taken { name: name.to_owned(), content }),
+            // The target removed it meanwhile.
+            Ok(None) | Err(Error { errno: Errno::NOENT, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(taken)
+}
+
+fn take(root: BorrowedFd<'_>, name: &CStr, own_proc: bool) -> Result<Option<Content>, Error> {
+    let shown = || format!("/{}", name.to_string_lossy());
+    let stat =
+        statat(root, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).context("stat", shown())?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let decision = plan::entry(name.to_bytes(), kind, own_proc);
+    let clone = || {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        let tree = open_tree(root, name, flags).context("clone", shown())?;
+        mount_setattr(tree.as_fd(), plan::target_attr(), true).context("protect", shown())?;
+        Ok(tree)
+    };
+    Ok(match decision {
+        Entry::Directory => Some(Content::Directory(clone()?)),
+        Entry::File => Some(Content::File(clone()?)),
+        Entry::Symlink => Some(Content::Symlink(
+            readlinkat(root, name, Vec::new()).context("read link", shown())?,
+        )),
+        Entry::Skipped => None,
+    })
+}
+
+fn place(root: BorrowedFd<'_>, entry: Taken) -> Result<(), Error> {
+    let name = entry.name.as_c_str();
+    match entry.content {
+        Content::Directory(tree) => {
+            make_directory(root, name, 0o755)?;
+            attach(tree.as_fd(), root, name)
+        }
+        Content::File(tree) => {
+            make_file(root, name)?;
+            attach(tree.as_fd(), root, name)
+        }
+        Content::Symlink(destination) => {
+            symlinkat(destination.as_c_str(), root, name).context("link", name.to_string_lossy())
+        }
+    }
+}
+
+fn make_dev(root: BorrowedFd<'_>, parts: &Parts) -> Result<(), Error> {
+    make_directory(root, c"dev", 0o755)?;
+    let dev = enter(root, c"dev")?;
+    for (index, name) in (0..).zip(DEVICES) {
+        if let Some(device) = parts.get(Part::Device(index)) {
+            let name = c_string(name)?;
+            make_file(dev.as_fd(), &name)?;
+            attach(device, dev.as_fd(), &name)?;
+        }
+    }
+    for (name, destination) in DEV_LINKS {
+        symlinkat(destination, &dev, name).context("link", format!("/dev/{name}"))?;
+    }
+    make_directory(dev.as_fd(), c"pts", 0o755)?;
+    if let Some(devpts) = parts.get(Part::Devpts) {
+        attach(devpts, dev.as_fd(), c"pts")?;
+    }
+    make_directory(dev.as_fd(), c"shm", 0o755)?;
+    let attr = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let shm = filesystem("tmpfs", &[("mode", "1777"), ("size", "64m")], attr)?;
+    attach(shm.as_fd(), dev.as_fd(), c"shm")
+}
+
+fn make_proc(root: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> Result<(), Error> {
+    make_directory(root, c"proc", 0o555)?;
+    attach(proc, root, c"proc")?;
+    let proc = enter(root, c"proc")?;
+    for name in PROC_READ_ONLY {
+        cover(proc.as_fd(), name, |path| {
+            let tree = clone_one(proc.as_fd(), path)?;
+            mount_setattr(tree.as_fd(), plan::read_only(), false)?;
+            Ok(tree)
+        })?;
+    }
+    let dev = enter(root, c"dev")?;
+    for name in PROC_HIDDEN_FILES {
+        cover(proc.as_fd(), name, |_| clone_one(dev.as_fd(), c"null"))?;
+    }
+    for name in PROC_HIDDEN_FOLDERS {
+        cover(proc.as_fd(), name, |_| {
+            filesystem(
+                "tmpfs",
+                &[("mode", "0555"), ("size", "0")],
+                MountAttrFlags::MOUNT_ATTR_RDONLY,
+            )
+            .map_err(|error| error.errno)
+        })?;
+    }
+    Ok(())
+}
+
+/// Mounts what `with` makes over `folder/name`, if this kernel has that file.
+fn cover(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    with: impl FnOnce(&CStr) -> rustix::io::Result<OwnedFd>,
+) -> Result<(), Error> {
+    let path = c_string(name)?;
+    match statat(folder, &path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other.context("stat", format!("/proc/{name}"))?,
+    };
+    let mount = with(&path).context("cover", format!("/proc/{name}"))?;
+    attach(mount.as_fd(), folder, &path)
+}
+
+fn clone_one(folder: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    open_tree(folder, name, flags)
+}
+
+fn attach(mount: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Error> {
+    move_mount(mount, c"", folder, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .context("attach", name.to_string_lossy())
+}
+
+fn make_directory(folder: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<(), Error> {
+    mkdirat(folder, name, Mode::from_raw_mode(mode)).context("make", name.to_string_lossy())
+}
+
+fn make_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Error> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    openat(folder, name, flags, Mode::from_raw_mode(0o444))
+        .map(drop)
+        .context("make", name.to_string_lossy())
+}
+
+/// Opens a folder of ours. Mounts are crossed, links are not.
+fn enter(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(folder, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+        .context("open", name.to_string_lossy())
+}
+
+fn c_string(name: &str) -> Result<CString, Error> {
+    CString::new(name).map_err(|_| Errno::INVAL).context("name", name)
+}
