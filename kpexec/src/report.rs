@@ -48,7 +48,9 @@ fn text(error: &dyn Error, hint: Option<&str>, verbose: bool) -> String {
 /// Makes text that others wrote safe for a terminal (CVE-2021-25743 and kin):
 /// control characters could move the cursor, retitle the window or answer for
 /// the user, and bidirectional controls could reorder what one reads.
+/// Line ends of remote programs' last words go.
 pub fn escape(text: &str) -> String {
+    let text = text.trim_end();
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match u32::from(character) {
@@ -102,6 +104,7 @@ mod tests {
         // C1 controls work like ESC sequences in some terminals.
         assert_eq!(escape("\u{9b}31m"), "\\u{9b}31m");
         assert_eq!(escape("safe\u{202e}txt"), "safe\\u{202e}txt");
+        assert_eq!(escape("runc failed\n"), "runc failed");
         assert_eq!(escape("Grüße, 世界 🐟"), "Grüße, 世界 🐟");
     }
 }

@@ -11,6 +11,7 @@ use kube::runtime::watcher::{self, Event as Watched, watcher};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::spec::PROGRAM;
 use super::verdict::{Verdict, judge};
 use crate::api_error::ApiError;
 use crate::cluster::Cluster;
@@ -76,8 +77,11 @@ impl LaunchError {
             Self::Failed { reason, .. } if reason.contains("type check failed") => {
                 Some("name the node's CRI socket with --cri-socket".into())
             }
-            Self::Failed { reason, .. } if reason.contains("Image") => {
+            Self::Failed { reason, .. } if reason.contains("Image") || reason.contains(PROGRAM) => {
                 Some("--helper-image or KPEXEC_HELPER_IMAGE names the image".into())
+            }
+            Self::Failed { reason, .. } if reason.contains("apply caps") => {
+                Some("the node cannot give all these capabilities; add those you need".into())
             }
             Self::TimedOut { .. } => {
                 Some("is the node Ready? --helper-timeout waits longer".into())
@@ -111,7 +115,7 @@ pub async fn create(cluster: &Cluster, pod: &Pod) -> Result<(), LaunchError> {
         match error.code() {
             Some(409) if attempt > 1 => return Ok(()),
             None | Some(429 | 500 | 503 | 504) if attempt < 3 => {
-                tracing::debug!("creating the helper pod again after: {error}");
+                tracing::debug!(?error, "creating the helper pod again");
             }
             _ => {
                 let pod = pod.metadata.name.clone().unwrap_or_default();
@@ -160,7 +164,7 @@ pub async fn watch_for_failure(
             }
             Verdict::Starting(now) => {
                 if now.is_some() && now != reason {
-                    tracing::debug!("helper pod {pod}: {}", now.as_deref().unwrap_or_default());
+                    tracing::debug!(?now, "helper pod {pod} is starting");
                 }
                 reason = now.or(reason);
             }

@@ -24,10 +24,12 @@ pub fn judge(pod: &Pod, events: &[Event]) -> Verdict {
     if let Some(verdict) = container.and_then(waiting) {
         return verdict;
     }
-    match events.iter().rev().find(|event| event.type_.as_deref() == Some("Warning")) {
-        Some(event) => by_event(event),
-        None => Verdict::Starting(None),
+    let warning = events.iter().rev().find(|event| event.type_.as_deref() == Some("Warning"));
+    if let Some(event) = warning {
+        return by_event(event);
     }
+    // Without a complaint, what it was last busy with: a slow pull, mostly.
+    Verdict::Starting(events.last().and_then(|event| event.message.clone()))
 }
 
 fn ended(container: &ContainerStatus) -> Option<String> {
@@ -188,6 +190,13 @@ mod tests {
             judged(json!({"phase": "Pending"}), json!([sandbox, normal])),
             starting("FailedCreatePodSandBox: plugin type=\"x\" failed")
         );
+    }
+
+    #[test]
+    fn without_a_complaint_the_last_event_explains() {
+        let pulling = event("Normal", "Pulling", "Pulling image \"r/x:1\"");
+        let expected = starting("Pulling image \"r/x:1\"");
+        assert_eq!(judged(json!({"phase": "Pending"}), json!([pulling])), expected);
     }
 
     #[test]

@@ -40,8 +40,9 @@ pub struct Session {
 impl Session {
     /// The error for a stream that ended without a result.
     pub(super) async fn lost(&mut self, status: Option<tonic::Status>) -> SessionError {
-        let how = self.link.end(END_PATIENCE).await;
-        SessionError::Lost { how, source: status.map(Box::new) }
+        // How HTTP/2 puts it interests nobody but us.
+        tracing::debug!(?status, "the stream ended");
+        SessionError::Lost(self.link.end(END_PATIENCE).await)
     }
 }
 
@@ -76,11 +77,11 @@ pub async fn connect(
 /// command runs only after `Started`, which would have been heard.
 async fn attempt(
     dialer: &Dialer,
-    mut link: Link,
+    link: Link,
     stream: DuplexStream,
     start: &Start,
 ) -> Result<Result<Session, DialError>, SessionError> {
-    let (to_helper, status) = match open(stream, start).await {
+    let (mut link, status) = match open(stream, start).await {
         Ok((to_helper, from_helper)) => {
             let mut session = Session { to_helper, from_helper, link };
             match session.from_helper.message().await {
@@ -91,10 +92,10 @@ async fn attempt(
         }
         Err(status) => (link, Some(status)),
     };
-    link = to_helper;
     let end = link.end(END_PATIENCE).await;
+    tracing::debug!(?status, ?end, "no session");
     if link.heard() {
-        return Err(SessionError::Lost { how: end, source: status.map(Box::new) });
+        return Err(SessionError::Lost(end));
     }
     Ok(Err(dialer.judge_end(&end)))
 }

@@ -24,13 +24,8 @@ pub enum SessionError {
     #[error("{}", .0.message)]
     Refused(Failure),
     /// The stream ended before the helper said how the command did.
-    #[error("lost the session: {how}; whether the command ended is not known")]
-    Lost {
-        /// How the exec ended.
-        how: End,
-        /// What the protocol made of it.
-        source: Option<Box<tonic::Status>>,
-    },
+    #[error("lost the session, and with it the command's result: {0}")]
+    Lost(End),
     /// The helper speaks another protocol than we do.
     #[error("the helper broke the protocol: {0}")]
     Protocol(&'static str),
@@ -46,7 +41,7 @@ impl SessionError {
             Self::Transport(error) => error.hint(),
             Self::Refused(failure) => Some(failure.hint.clone()).filter(|hint| !hint.is_empty()),
             Self::Protocol(_) => Some("are kpexec and the helper image of one version?".into()),
-            Self::Lost { .. } | Self::Output(_) => None,
+            Self::Lost(_) | Self::Output(_) => None,
         }
     }
 

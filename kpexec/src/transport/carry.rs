@@ -53,8 +53,8 @@ pub enum End {
 impl fmt::Display for End {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Success => formatter.write_str("it exited with code 0"),
-            Self::ExitCode { code, .. } => write!(formatter, "it exited with code {code}"),
+            Self::Success => formatter.write_str("the helper exited with code 0"),
+            Self::ExitCode { code, .. } => write!(formatter, "the helper exited with code {code}"),
             Self::Failure(text) | Self::Lost(text) => formatter.write_str(text),
         }
     }

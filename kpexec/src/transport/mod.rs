@@ -21,7 +21,13 @@ use crate::cluster::Cluster;
 use crate::helper_pod::{CONTAINER, PROGRAM};
 
 pub use carry::{End, HelperLog, Link};
-pub use verdict::Readiness;
+use verdict::Readiness;
+
+/// A starting container accepts exec some tens of milliseconds before the API
+/// server calls it Running, so asking is the fastest way to know.
+const SOON: Duration = Duration::from_millis(30);
+/// For errors that do not say that they will pass, but may.
+const LATER: Duration = Duration::from_millis(250);
 
 /// Why there is no way to the helper, for good.
 #[derive(Debug, Error)]
@@ -43,7 +49,7 @@ pub enum TransportError {
         message: String,
     },
     /// The helper started and ended without a word of the protocol.
-    #[error("the helper ended before the session began: {message}")]
+    #[error("no session began: {message}")]
     Died {
         /// What the kubelet said.
         message: String,
@@ -118,7 +124,7 @@ impl Dialer {
         })
     }
 
-    /// Why the last attempt failed.
+    /// Why the helper could not be reached, other than that it is starting.
     pub fn last_reason(&self) -> Option<String> {
         self.last_reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -132,13 +138,14 @@ impl Dialer {
             Readiness::Final => {
                 DialError::Final(make_final(self.pod.clone(), self.namespace.clone()))
             }
-            Readiness::NotYet { pause, reason } => {
+            Readiness::Starting => DialError::NotYet(SOON),
+            Readiness::Unreachable(reason) => {
                 let mut last = self.last_reason.lock().unwrap_or_else(PoisonError::into_inner);
                 if last.as_ref() != Some(&reason) {
-                    tracing::debug!("helper not reachable yet: {reason}");
+                    tracing::debug!(reason, "helper not reachable");
                 }
                 *last = Some(reason);
-                DialError::NotYet(pause)
+                DialError::NotYet(LATER)
             }
         }
     }

@@ -1,27 +1,16 @@
 //! Judges why the helper did not answer: not yet there, or never. Pure.
 
-use std::time::Duration;
-
 use super::carry::End;
 use crate::api_error::ApiError;
 use crate::helper_pod::PROGRAM;
 
-/// A starting container accepts exec some tens of milliseconds before the API
-/// server calls it Running, so asking is the fastest way to know.
-const SOON: Duration = Duration::from_millis(30);
-/// For errors that do not say that they will pass, but may.
-const LATER: Duration = Duration::from_millis(250);
-
 /// Whether asking again makes sense.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// Yes, after the pause.
-    NotYet {
-        /// How long to wait.
-        pause: Duration,
-        /// What was said, for the case that time runs out.
-        reason: String,
-    },
+    /// Yes, and soon: the container is starting.
+    Starting,
+    /// Perhaps: something is in the way, and this is what was said about it.
+    Unreachable(String),
     /// No.
     Final,
 }
@@ -68,8 +57,11 @@ fn not_yet(reason: String) -> Readiness {
         "ContainerCreating",
         "is not running",
     ];
-    let pause = if starting.iter().any(|words| reason.contains(words)) { SOON } else { LATER };
-    Readiness::NotYet { pause, reason }
+    if starting.iter().any(|words| reason.contains(words)) {
+        Readiness::Starting
+    } else {
+        Readiness::Unreachable(reason)
+    }
 }
 
 #[cfg(test)]
@@ -83,13 +75,6 @@ mod tests {
         of_refusal(&ApiError::new(kube::Error::Api(status.boxed()), "https://x"))
     }
 
-    fn pause(readiness: Readiness) -> Option<Duration> {
-        match readiness {
-            Readiness::NotYet { pause, .. } => Some(pause),
-            Readiness::Final => None,
-        }
-    }
-
     #[test]
     fn a_starting_container_is_asked_again_soon() {
         for (code, message) in [
@@ -97,18 +82,19 @@ mod tests {
             (400, "pod kpexec-1 does not have a host assigned"),
             (404, "pods \"kpexec-1\" not found"),
         ] {
-            assert_eq!(pause(refusal(code, message)), Some(SOON), "{message}");
+            assert_eq!(refusal(code, message), Readiness::Starting, "{message}");
         }
         let created = End::Failure("container is in CONTAINER_CREATED state".into());
-        assert_eq!(pause(of_silent_end(&created)), Some(SOON));
+        assert_eq!(of_silent_end(&created), Readiness::Starting);
     }
 
     #[test]
     fn what_may_pass_is_asked_again_later() {
         let dialing = "error dialing backend: dial tcp 10.0.0.7:10250: connection refused";
-        assert_eq!(pause(refusal(500, dialing)), Some(LATER));
-        assert_eq!(pause(of_silent_end(&End::Failure(dialing.into()))), Some(LATER));
-        assert_eq!(pause(of_silent_end(&End::Lost("reset".into()))), Some(LATER));
+        let unreachable = |text: &str| Readiness::Unreachable(text.into());
+        assert_eq!(refusal(500, dialing), unreachable(dialing));
+        assert_eq!(of_silent_end(&End::Failure(dialing.into())), unreachable(dialing));
+        assert_eq!(of_silent_end(&End::Lost("reset".into())), unreachable("reset"));
     }
 
     #[test]

@@ -165,7 +165,7 @@ async fn a_lost_stream_is_never_a_success() {
     let server = server::start(V5, &[Answer::Serve]).await;
     let outcome = run(&server, "vanish", None, &[]).await;
     let error = outcome.result.unwrap_err();
-    assert!(matches!(error, SessionError::Lost { how: End::Lost(_), .. }), "{error:?}");
+    assert!(matches!(error, SessionError::Lost(End::Lost(_))), "{error:?}");
     assert_eq!(error.exit_code(), 125);
     // What came before the loss is kept.
     assert_eq!(outcome.stdout, b"half a");
