@@ -61,6 +61,11 @@ conf_dir = "{folder}/cni"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 
+# Said, though it is the default: without it containerd tells the kubelet to use
+# the systemd driver on any machine that systemd has booted.
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+SystemdCgroup = false
+
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runsc]
 runtime_type = "io.containerd.runsc.v1"
 
@@ -226,6 +231,13 @@ mod tests {
         for config in [containerd(&NODES[0]), crio(&NODES[1])] {
             assert!(config.contains("10.200.0.1:5000/pause:1"));
         }
+    }
+
+    #[test]
+    fn both_runtimes_use_the_driver_the_kubelet_has() {
+        assert!(containerd(&NODES[0]).contains("SystemdCgroup = false"));
+        assert!(crio(&NODES[1]).contains(r#"cgroup_manager = "cgroupfs""#));
+        assert!(kubelet(&NODES[0], Version::V2).contains(r#""cgroupDriver":"cgroupfs""#));
     }
 
     #[test]

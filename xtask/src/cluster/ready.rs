@@ -16,6 +16,9 @@ use crate::run;
 /// Generous: a first start on a busy two-core machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// One question may hang; the next will not.
+const TIMEOUT: &str = "--request-timeout=10s";
+
 /// Waits for the registry.
 pub fn registry() -> Result<()> {
     let address = REGISTRY.parse().context("registry address")?;
@@ -27,7 +30,7 @@ pub fn registry() -> Result<()> {
 /// Waits for the API server.
 pub fn api_server() -> Result<()> {
     wait("the API server", "kube-apiserver", Duration::from_millis(200), || {
-        run::quietly(kubectl().args(["get", "--raw", "/readyz"])).is_ok()
+        run::quietly(kubectl().args([TIMEOUT, "get", "--raw", "/readyz"])).is_ok()
     })
 }
 
@@ -37,13 +40,13 @@ pub fn nodes() -> Result<()> {
         ready_nodes().is_ok_and(|ready| ready == NODES.len())
     })?;
     wait("the default service account", "kube-controller-manager", PATIENCE / 600, || {
-        run::quietly(kubectl().args(["get", "serviceaccount", "default"])).is_ok()
+        run::quietly(kubectl().args([TIMEOUT, "get", "serviceaccount", "default"])).is_ok()
     })
 }
 
 /// How many nodes are Ready.
 pub fn ready_nodes() -> Result<usize> {
-    let listing = run::output(kubectl().args(["get", "nodes", "-o", "json"]))?;
+    let listing = run::output(kubectl().args([TIMEOUT, "get", "nodes", "-o", "json"]))?;
     Ok(count_ready(&serde_json::from_str(&listing)?))
 }
 
