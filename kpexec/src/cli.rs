@@ -163,7 +163,10 @@ fn from_clap(error: &clap::Error) -> CliError {
     let mut paragraphs = text.split("\n\n").map(one_line);
     let what = paragraphs.next().unwrap_or_default();
     let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
-    let tip = paragraphs.find_map(|line| line.strip_prefix("tip: ").map(str::to_owned));
+    // Not its advice to put a mistyped flag behind `--`, into the command.
+    let tip = paragraphs
+        .filter_map(|line| line.strip_prefix("tip: ").map(str::to_owned))
+        .find(|tip| !tip.starts_with("to pass "));
     let misplaced = error.kind() == ErrorKind::UnknownArgument && !what.contains("argument '-");
     let hint = if misplaced {
         "the command stands after --: kpexec POD -- CMD [ARG]...".to_owned()

@@ -100,12 +100,11 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     let mut signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
 
     let cluster = Cluster::new(cli.kubeconfig.as_deref(), cli.context.as_deref()).await?;
-    let resolved = tokio::select! {
+    let (target, cri_socket) = tokio::select! {
         resolved = resolve(&cli, &cluster, pod) => resolved?,
         // Nothing has been made yet, so there is nothing to undo.
         signal = signals.next() => return Err(RunError::Interrupted(signal)),
     };
-    let (target, cri_socket) = resolved;
     tracing::debug!(?target, cri_socket, ?identity, "resolved");
 
     let name = random_name().map_err(|error| local("make a random name", error.into()))?;

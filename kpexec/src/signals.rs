@@ -69,11 +69,12 @@ impl Insistence {
     }
 }
 
-/// Reports every new size of the terminal, for as long as anybody listens.
+/// Reports the terminal's size and every new one, as long as anybody listens.
 pub async fn follow_size(control: mpsc::Sender<Control>) -> io::Result<()> {
     let mut changes = signal(SignalKind::window_change())?;
-    while changes.recv().await.is_some() {
-        if control.send(Control::Resize(crate::terminal::size())).await.is_err() {
+    // Once at the start: it may have changed since the session asked for it.
+    while control.send(Control::Resize(crate::terminal::size())).await.is_ok() {
+        if changes.recv().await.is_none() {
             break;
         }
     }

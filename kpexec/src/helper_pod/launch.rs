@@ -17,7 +17,7 @@ use crate::api_error::ApiError;
 use crate::cluster::Cluster;
 
 /// Most helpers run by then; looking earlier costs two connections for nothing.
-const FIRST_LOOK: Duration = Duration::from_millis(500);
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// Why there is no helper to talk to.
 #[derive(Debug, Error)]

@@ -3,6 +3,8 @@
 mod cleanup;
 mod launch;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use cleanup::HelperPod;

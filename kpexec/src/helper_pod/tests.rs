@@ -1,0 +1,148 @@
+//! The life of a helper pod against an API server that is a function.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use k8s_openapi::api::core::v1::Pod;
+use kube::client::Body;
+use serde_json::json;
+
+use super::cleanup::{CleanupError, HelperPod};
+use super::launch::{LaunchError, create, watch_for_failure};
+use crate::cluster::Cluster;
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A cluster that answers each request as `answer` says, given its method and
+/// how many of that method came before, and notes when it has answered.
+fn cluster(answer: fn(&Method, usize) -> (u16, &'static str), delay: Duration) -> (Cluster, Log) {
+    let log = Log::default();
+    let noted = log.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let noted = noted.clone();
+        async move {
+            tokio::time::sleep(delay).await;
+            let line = format!("{} {}", request.method(), request.uri().path());
+            let before = {
+                let mut noted = noted.lock().unwrap();
+                noted.push(line.clone());
+                noted.iter().filter(|other| **other == line).count() - 1
+            };
+            let (code, message) = answer(request.method(), before);
+            let body = match code {
+                200 => json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "kpexec-1"}}),
+                _ => json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                            "code": code, "message": message}),
+            };
+            let response = Response::builder().status(code);
+            Ok::<_, std::io::Error>(
+                response.body(Body::from(body.to_string().into_bytes())).unwrap(),
+            )
+        }
+    });
+    let client = kube::Client::new(service, "default");
+    (Cluster { client, namespace: "default".into(), url: "https://test".into() }, log)
+}
+
+fn pod() -> Pod {
+    let metadata = json!({"metadata": {"name": "kpexec-1", "namespace": "kpexec"}});
+    serde_json::from_value(metadata).unwrap()
+}
+
+fn requests(log: &Log) -> Vec<String> {
+    log.lock().unwrap().clone()
+}
+
+const CREATE: &str = "POST /api/v1/namespaces/kpexec/pods";
+const DELETE: &str = "DELETE /api/v1/namespaces/kpexec/pods/kpexec-1";
+
+#[tokio::test]
+async fn a_create_whose_answer_got_lost_is_repeated_and_recognised() {
+    let answers = |_: &Method, before: usize| match before {
+        0 => (504, "the server was too slow"),
+        _ => (409, "pods \"kpexec-1\" already exists"),
+    };
+    let (cluster, log) = cluster(answers, Duration::ZERO);
+    create(&cluster, &pod()).await.unwrap();
+    assert_eq!(requests(&log), [CREATE, CREATE]);
+}
+
+#[tokio::test]
+async fn a_pod_that_was_there_before_is_not_ours() {
+    let (cluster, _) = cluster(|_, _| (409, "pods \"kpexec-1\" already exists"), Duration::ZERO);
+    assert!(matches!(create(&cluster, &pod()).await, Err(LaunchError::Create { .. })));
+}
+
+#[tokio::test]
+async fn a_missing_namespace_comes_with_the_remedy() {
+    let (cluster, log) = cluster(|_, _| (404, "namespaces \"kpexec\" not found"), Duration::ZERO);
+    let error = create(&cluster, &pod()).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("kubectl apply -f manifests/"));
+    assert_eq!(requests(&log), [CREATE]);
+}
+
+#[tokio::test]
+async fn a_pod_whose_create_is_under_way_is_deleted_after_it() {
+    let (cluster, log) = cluster(|_, _| (200, ""), Duration::from_millis(50));
+    // As after a signal: nobody waited for `created`.
+    HelperPod::create(&cluster, pod()).delete().await.unwrap();
+    assert_eq!(requests(&log), [CREATE, DELETE]);
+}
+
+#[tokio::test]
+async fn a_pod_that_was_refused_needs_no_delete() {
+    let (cluster, log) = cluster(|_, _| (403, "exceeded quota"), Duration::ZERO);
+    let mut helper = HelperPod::create(&cluster, pod());
+    assert!(helper.created().await.is_err());
+    helper.delete().await.unwrap();
+    assert_eq!(requests(&log), [CREATE]);
+}
+
+#[tokio::test]
+async fn a_pod_that_is_gone_is_deleted_well_enough() {
+    let answers = |method: &Method, before: usize| match (method, before) {
+        (&Method::POST, _) => (200, ""),
+        (_, 0) => (503, "later"),
+        _ => (404, "pods \"kpexec-1\" not found"),
+    };
+    let (cluster, log) = cluster(answers, Duration::ZERO);
+    HelperPod::create(&cluster, pod()).delete().await.unwrap();
+    assert_eq!(requests(&log), [CREATE, DELETE, DELETE]);
+}
+
+#[tokio::test]
+async fn a_pod_that_may_not_be_deleted_is_reported() {
+    let answers = |method: &Method, _| match *method {
+        Method::POST => (200, ""),
+        _ => (403, "User \"bob\" cannot delete resource \"pods\""),
+    };
+    let (cluster, _) = cluster(answers, Duration::ZERO);
+    let helper = HelperPod::create(&cluster, pod());
+    assert_eq!(helper.by_hand(), "delete it by hand: kubectl delete pod -n kpexec kpexec-1");
+    assert!(matches!(helper.delete().await, Err(CleanupError::Delete { .. })));
+}
+
+#[tokio::test]
+async fn an_api_server_that_says_nothing_does_not_hold_us_for_ever() {
+    tokio::time::pause();
+    let (cluster, _) = cluster(|_, _| (200, ""), Duration::from_secs(3600));
+    let before = tokio::time::Instant::now();
+    let result = HelperPod::create(&cluster, pod()).delete().await;
+    assert!(matches!(result, Err(CleanupError::TimedOut { .. })), "{result:?}");
+    assert!(before.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn without_the_right_to_watch_only_the_time_limit_ends_the_wait() {
+    tokio::time::pause();
+    let (cluster, _) = cluster(|_, _| (403, "cannot watch"), Duration::ZERO);
+    let limit = Duration::from_secs(60);
+    let before = tokio::time::Instant::now();
+    let error = watch_for_failure(&cluster, "kpexec", "kpexec-1", "node7", limit).await;
+    assert!(before.elapsed() >= limit);
+    assert_eq!(
+        error.to_string(),
+        "helper pod kpexec-1 did not start on node node7 within 60s: its kubelet reported no reason"
+    );
+}

@@ -1,0 +1,78 @@
+//! The program itself, as far as it gets without a cluster.
+
+use std::process::{Command, Output};
+
+fn kpexec(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kpexec"))
+        .args(args)
+        .env_remove("KUBECONFIG")
+        .env_remove("KPEXEC_HELPER_IMAGE")
+        .env("HOME", "/nonexistent")
+        .output()
+        .expect("kpexec can be run")
+}
+
+/// Exit code 125, nothing on stdout, and this on stderr.
+fn refused(args: &[&str], stderr: &str) {
+    let output = kpexec(args);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), stderr, "{args:?}");
+    assert_eq!(output.status.code(), Some(125), "{args:?}");
+    assert!(output.stdout.is_empty(), "{args:?}");
+}
+
+#[test]
+fn mistakes_are_two_lines_at_most_and_125() {
+    refused(
+        &["web"],
+        "kpexec: a command is required after --\nhint: for example: kpexec -it POD -- bash\n",
+    );
+    refused(
+        &["--bogus"],
+        "kpexec: unexpected argument '--bogus' found\nhint: kpexec --help lists the flags\n",
+    );
+    refused(
+        &["-u", "alice", "web", "--", "id"],
+        "kpexec: cannot run as \"alice\": -u takes UID or UID:GID, in numbers\n\
+         hint: user names are not looked up yet; give numbers\n",
+    );
+    refused(
+        &["--helper-image", "x", "deploy/web", "--", "id"],
+        "kpexec: cannot enter \"deploy/web\": only pods can be named yet\n\
+         hint: name one of its pods: NAME or pod/NAME\n",
+    );
+}
+
+#[test]
+fn no_cluster_is_said_with_the_remedy() {
+    refused(
+        &["--helper-image", "x", "web", "--", "id"],
+        "kpexec: found no cluster: no kubeconfig, and this is not a pod: failed to read \
+         kubeconfig from '\"/nonexistent/.kube/config\"': No such file or directory (os error 2)\n\
+         hint: set KUBECONFIG or give --kubeconfig FILE\n",
+    );
+}
+
+#[test]
+fn a_terminal_that_cannot_be_had_is_said_and_quiet_means_quiet() {
+    let notice = "Unable to use a TTY - input is not a terminal or the right kind of file\n";
+    for (args, expected) in [
+        (&["-it", "--helper-image", "x", "web", "--", "id"][..], true),
+        (&["-it", "-q", "--helper-image", "x", "web", "--", "id"], false),
+        // Without -i, -t means nothing.
+        (&["-t", "--helper-image", "x", "web", "--", "id"], false),
+    ] {
+        let stderr = kpexec(args).stderr;
+        assert_eq!(String::from_utf8_lossy(&stderr).contains(notice), expected, "{args:?}");
+    }
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for flag in ["--help", "-h", "--version"] {
+        let output = kpexec(&[flag]);
+        assert_eq!(output.status.code(), Some(0), "{flag}");
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty(), "{flag}");
+    }
+    let help = String::from_utf8(kpexec(&["--help"]).stdout).unwrap();
+    assert!(help.contains("kpexec [FLAGS] POD -- CMD"), "{help}");
+}
