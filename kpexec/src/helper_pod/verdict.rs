@@ -24,6 +24,9 @@ pub fn judge(pod: &Pod, events: &[Event]) -> Verdict {
     if let Some(verdict) = container.and_then(waiting) {
         return verdict;
     }
+    if container.is_some_and(is_running) {
+        return Verdict::Starting(Some("its container runs, but does not answer".into()));
+    }
     let warning = events.iter().rev().find(|event| event.type_.as_deref() == Some("Warning"));
     if let Some(event) = warning {
         return by_event(event);
@@ -40,6 +43,10 @@ fn ended(container: &ContainerStatus) -> Option<String> {
         ended.exit_code,
         reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
     ))
+}
+
+fn is_running(container: &ContainerStatus) -> bool {
+    container.state.as_ref().is_some_and(|state| state.running.is_some())
 }
 
 fn waiting(container: &ContainerStatus) -> Option<Verdict> {
@@ -126,7 +133,14 @@ mod tests {
     fn a_young_pod_is_starting() {
         assert_eq!(judged(json!({}), json!([])), Verdict::Starting(None));
         assert_eq!(waiting_for("ContainerCreating", ""), Verdict::Starting(None));
-        assert_eq!(judged(in_state(json!({"running": {}})), json!([])), Verdict::Starting(None));
+    }
+
+    #[test]
+    fn a_running_pod_that_we_still_wait_for_does_not_answer() {
+        // An earlier complaint no longer matters.
+        let before = json!([event("Warning", "FailedCreatePodSandBox", "x")]);
+        let expected = starting("its container runs, but does not answer");
+        assert_eq!(judged(in_state(json!({"running": {}})), before), expected);
     }
 
     #[test]
