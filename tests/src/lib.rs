@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The harness of the cluster tests: finds the running cluster, runs kpexec as a
+//! user would, and looks at a pod from the node, which neither kpexec nor the
+//! container can falsify.
+
+pub mod cluster;
+pub mod command;
+pub mod pod;
+pub mod terminal;
+
+pub use cluster::{Cluster, kubectl};
+pub use command::{Output, kpexec};
+pub use pod::Pod;
+
+/// The demo pods of both nodes: a hardened one without a shell, and a plain one.
+pub const DEMO_PODS: [&str; 4] = ["distroless", "distroless-crio", "busybox", "busybox-crio"];
+
+/// One pod of each node, for what does not depend on the image.
+pub const BOTH_NODES: [&str; 2] = ["distroless", "distroless-crio"];
+
+/// Pods with a user namespace of their own (`hostUsers: false`), one a node.
+pub const USER_NAMESPACED: [&str; 2] = ["userns", "userns-crio"];

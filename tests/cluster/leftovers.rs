@@ -1,0 +1,128 @@
+//! Nothing outlives its client: no helper pod, no process. Each test has a
+//! helper namespace of its own, so that it sees no helper of another.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+use tests::command::{kpexec, run_kpexec, signal, wait};
+use tests::pod::wait_for_processes;
+use tests::{BOTH_NODES, cluster, kubectl};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A namespace for helpers, gone with its owner.
+struct HelperNamespace(&'static str);
+
+impl HelperNamespace {
+    fn create(name: &'static str) -> Result<Self> {
+        cluster::apply(&format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: \
+             {{pod-security.kubernetes.io/enforce: privileged}}}}}}"
+        ))?;
+        Ok(Self(name))
+    }
+
+    fn pods(&self) -> Result<String> {
+        kubectl(&["get", "pods", "-n", self.0, "-o", "name"])
+    }
+
+    /// Deletion takes the kubelet a moment.
+    fn wait_until_empty(&self) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let pods = self.pods()?;
+            if pods.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "left behind: {pods}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for HelperNamespace {
+    fn drop(&mut self) {
+        // A failed test has said why already.
+        let _gone = kubectl(&["delete", "namespace", self.0, "--wait=false"]);
+    }
+}
+
+#[test]
+fn the_helper_is_deleted_after_the_session() -> Result<()> {
+    let namespace = HelperNamespace::create("kpexec-after")?;
+    for pod in BOTH_NODES {
+        for command in ["true", "no-such-program"] {
+            run_kpexec(&["--helper-namespace", namespace.0, pod, "--", command])?;
+        }
+    }
+    namespace.wait_until_empty()
+}
+
+#[test]
+fn a_client_that_is_terminated_leaves_nothing() -> Result<()> {
+    let namespace = HelperNamespace::create("kpexec-terminated")?;
+    for (pod, mark) in BOTH_NODES.into_iter().zip(["83001", "83002"]) {
+        for (sent, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+            let arguments = ["--helper-namespace", namespace.0, pod, "--", "sleep", mark];
+            let mut client = kpexec(&arguments).stdin(Stdio::null()).spawn()?;
+            wait_for_processes(mark, 1)?;
+            signal(client.id(), sent)?;
+            assert_eq!(wait(&mut client, LIMIT)?.code(), Some(code), "{pod}");
+            wait_for_processes(mark, 0)?;
+        }
+    }
+    namespace.wait_until_empty()
+}
+
+#[test]
+fn a_client_that_is_killed_takes_its_command_with_it() -> Result<()> {
+    let namespace = HelperNamespace::create("kpexec-killed")?;
+    for (pod, mark) in BOTH_NODES.into_iter().zip(["83003", "83004"]) {
+        let arguments = ["--helper-namespace", namespace.0, pod, "--", "sleep", mark];
+        let mut client = kpexec(&arguments).stdin(Stdio::null()).spawn()?;
+        wait_for_processes(mark, 1)?;
+        client.kill()?;
+        client.wait()?;
+        wait_for_processes(mark, 0)?;
+        // Nobody is left to delete the helper; it ends by itself within 75 s
+        // (60 s idle, looked for every 5 s), which is longer than this test.
+        ensure!(!namespace.pods()?.is_empty(), "{pod}: the helper was expected to stay");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_interrupted_while_the_helper_starts_leaves_nothing() -> Result<()> {
+    let namespace = HelperNamespace::create("kpexec-interrupted")?;
+    // An image that nobody has keeps the helper starting.
+    let image = "10.200.0.1:5000/no-such-image:1";
+    let arguments =
+        ["--helper-namespace", namespace.0, "--helper-image", image, "distroless", "--", "true"];
+    for delay in [0, 50, 200, 400] {
+        let mut client = kpexec(&arguments).stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        std::thread::sleep(Duration::from_millis(delay));
+        // It may have failed already, which is fine here.
+        let _gone = signal(client.id(), Signal::INT);
+        wait(&mut client, LIMIT)?;
+    }
+    namespace.wait_until_empty()
+}
+
+#[test]
+fn sessions_at_the_same_time_do_not_disturb_each_other() -> Result<()> {
+    let sessions: Vec<_> = (0..6)
+        .map(|number| {
+            let pod = BOTH_NODES[number % 2];
+            let script = format!("sleep 0.{number}; echo {number}; exit {number}");
+            std::thread::spawn(move || run_kpexec(&[pod, "--", "sh", "-c", &script]))
+        })
+        .collect();
+    for (number, session) in sessions.into_iter().enumerate() {
+        let output = session.join().map_err(|_| anyhow::anyhow!("a session panicked"))??;
+        assert_eq!(output.code(), i32::try_from(number)?, "{output:?}");
+        assert_eq!(output.text(), number.to_string());
+    }
+    Ok(())
+}

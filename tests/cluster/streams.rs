@@ -1,0 +1,86 @@
+//! Bytes and exit codes, without a terminal.
+
+use anyhow::Result;
+use tests::command::{kpexec, run, run_kpexec};
+use tests::{BOTH_NODES, DEMO_PODS};
+
+#[test]
+fn stdout_and_stderr_are_apart() -> Result<()> {
+    for pod in DEMO_PODS {
+        let output = run_kpexec(&[pod, "--", "sh", "-c", "echo out; echo err >&2"])?;
+        assert_eq!(output.text(), "out", "{pod}");
+        assert_eq!(output.stderr, "err\n", "{pod}");
+    }
+    Ok(())
+}
+
+#[test]
+fn random_bytes_come_back_unchanged() -> Result<()> {
+    let mut bytes = vec![0; 8 << 20];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    for pod in DEMO_PODS {
+        let output = run(kpexec(&["-i", pod, "--", "cat"]), &bytes)?;
+        assert_eq!(output.code(), 0, "{pod}: {}", output.stderr);
+        assert!(output.stdout == bytes, "{pod}: {} bytes came back", output.stdout.len());
+    }
+    Ok(())
+}
+
+#[test]
+fn stdin_is_passed_only_if_asked_for() -> Result<()> {
+    for pod in BOTH_NODES {
+        assert_eq!(run(kpexec(&[pod, "--", "wc", "-c"]), b"12345")?.text(), "0", "{pod}");
+        assert_eq!(run(kpexec(&["-i", pod, "--", "wc", "-c"]), b"12345")?.text(), "5", "{pod}");
+    }
+    Ok(())
+}
+
+#[test]
+fn exit_codes_are_the_commands_own() -> Result<()> {
+    for pod in DEMO_PODS {
+        for (script, code) in
+            [("exit 0", 0), ("exit 3", 3), ("kill -KILL $$", 137), ("kill $$", 143)]
+        {
+            let output = run_kpexec(&[pod, "--", "sh", "-c", script])?;
+            assert_eq!(output.code(), code, "{pod}: {script}: {output:?}");
+            assert_eq!(output.stderr, "", "{pod}: {script}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_run_is_126_or_127() -> Result<()> {
+    for pod in DEMO_PODS {
+        for (program, code) in [("/etc/passwd", 126), ("no-such-program", 127), ("/no/such", 127)] {
+            let output = run_kpexec(&[pod, "--", program])?;
+            assert_eq!(output.code(), code, "{pod}: {program}: {output:?}");
+            let first = output.stderr.lines().next().unwrap_or_default();
+            assert!(first.starts_with(&format!("kpexec: {program}: ")), "{pod}: {}", output.stderr);
+            assert!(output.stdout.is_empty(), "{pod}: {program}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn arguments_are_passed_as_they_are() -> Result<()> {
+    let odd = ["a b", "$HOME", "$$", "*", "'", "", "--", "-n"];
+    for pod in BOTH_NODES {
+        let script = "for a in \"$@\"; do printf '<%s>' \"$a\"; done";
+        let command = [pod, "--", "sh", "-c", script, "sh"];
+        let arguments: Vec<&str> = command.into_iter().chain(odd).collect();
+        let wanted: String = odd.iter().map(|argument| format!("<{argument}>")).collect();
+        assert_eq!(run_kpexec(&arguments)?.text(), wanted, "{pod}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_targets_own_programs_run_too() -> Result<()> {
+    for pod in ["busybox", "busybox-crio"] {
+        let output = run_kpexec(&[pod, "--", "/bin/busybox", "echo", "hello"])?;
+        assert_eq!(output.text(), "hello", "{pod}: {output:?}");
+    }
+    Ok(())
+}
