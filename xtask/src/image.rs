@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::buildah::Buildah;
 use crate::cluster::images::install_busybox;
 use crate::cluster::layout::{self, REGISTRY};
+use crate::cluster::lock;
 use crate::digest::Inputs;
 use crate::run;
 
@@ -31,6 +32,7 @@ pub struct Options {
 /// Builds and pushes the image, or prepares its context.
 pub fn perform(options: &Options) -> Result<()> {
     if options.context {
+        let _lock = lock::wait_silently(&target().join("helper-image.lock"))?;
         println!("{}", prepare_context()?.display());
         return Ok(());
     }
@@ -45,6 +47,8 @@ pub fn build_and_push(quiet: bool) -> Result<String> {
     if !layout::ready().exists() {
         bail!("the cluster, whose registry takes the image, is not up: `cargo xtask cluster up`");
     }
+    // Tests in several processes ask for the image at once.
+    let _lock = lock::wait_silently(&target().join("helper-image.lock"))?;
     let context = prepare_context()?;
     let recipe = layout::checkout().join("tools-overlay/Containerfile");
     let key = key_of(&context, &recipe)?;
@@ -112,16 +116,21 @@ fn key_of(context: &Path, recipe: &Path) -> Result<String> {
 fn prepare_context() -> Result<PathBuf> {
     let helper = build_helper()?;
     let context = target().join("helper-context");
-    let root = context.join("root");
+    lay_out(&helper, &context.join("root"))
+        .with_context(|| format!("cannot lay out {}", context.display()))?;
+    Ok(context)
+}
+
+fn lay_out(helper: &Path, root: &Path) -> Result<()> {
     if root.exists() {
-        fs::remove_dir_all(&root)?;
+        fs::remove_dir_all(root)?;
     }
     let bin = root.join("toolset/bin");
     for folder in ["dev", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder))?;
     }
     fs::create_dir_all(&bin)?;
-    install(&helper, &root.join("node-helper"))?;
+    install(helper, &root.join("node-helper"))?;
     // Before busybox, which has an applet for every name that is still free.
     install(Path::new("/bin/bash-static"), &bin.join("bash"))?;
     symlink("bash", bin.join("sh"))?;
@@ -131,7 +140,7 @@ fn prepare_context() -> Result<PathBuf> {
         fs::set_permissions(root.join(folder), fs::Permissions::from_mode(0o755))?;
     }
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
-    Ok(context)
+    Ok(())
 }
 
 fn install(from: &Path, to: &Path) -> Result<()> {

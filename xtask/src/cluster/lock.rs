@@ -28,6 +28,11 @@ pub fn wait(path: &Path, holder: &str) -> Result<Lock> {
         return Ok(lock);
     }
     println!("waiting for {holder} to finish …");
+    wait_silently(path)
+}
+
+/// Waits for the lock.
+pub fn wait_silently(path: &Path) -> Result<Lock> {
     let file = open(path)?;
     flock(&file, FlockOperation::LockExclusive)
         .with_context(|| format!("cannot lock {}", path.display()))?;

@@ -10,7 +10,7 @@ pub mod images;
 pub mod launch;
 pub mod layout;
 mod leftovers;
-mod lock;
+pub mod lock;
 mod mounts;
 mod network;
 mod node;
