@@ -76,6 +76,8 @@ fn missing_in(listing: &str) -> Vec<&'static str> {
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive");
+    // Without this its progress bar fills a log.
+    command.args(["-o", "Dpkg::Use-Pty=0"]);
     command
 }
 

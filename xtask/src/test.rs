@@ -57,8 +57,7 @@ fn run_tests(options: &Options, report: &mut Report) -> Result<()> {
     println!("test: the cluster's life cycle");
     let lifecycle = ["-p", "tests", "--test", "lifecycle", "--", "--ignored", "--test-threads=1"];
     cargo_test(&lifecycle, options, &[], report)?;
-    cluster::start()?;
-    let tested = cluster_tests(options, report);
+    let tested = cluster::start().and_then(|()| cluster_tests(options, report));
     if !was_up {
         cluster::stop()?;
     }

@@ -16,6 +16,9 @@ use crate::run;
 /// Generous: a first start on a busy two-core machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How much of a log is repeated.
+const LOG_LINES: usize = 10;
+
 /// One question may hang; the next will not.
 const TIMEOUT: &str = "--request-timeout=10s";
 
@@ -66,15 +69,22 @@ fn wait(what: &str, log: &str, pause: Duration, answer: impl Fn() -> bool) -> Re
     let start = Instant::now();
     while !answer() {
         if let Some(dead) = Record::all().into_iter().find(|record| !record.alive()) {
-            bail!("{} has died: see {}", dead.name, layout::log(&dead.name).display());
+            bail!("{} has died{}", dead.name, end_of_log(&dead.name));
         }
         if start.elapsed() > PATIENCE {
-            let seconds = PATIENCE.as_secs();
-            bail!("{what} did not answer in {seconds} s: see {}", layout::log(log).display());
+            bail!("{what} did not answer in {} s{}", PATIENCE.as_secs(), end_of_log(log));
         }
         sleep(pause);
     }
     Ok(())
+}
+
+/// Where a process has logged, and its last words: on a CI machine the file is
+/// gone when somebody reads about it.
+fn end_of_log(name: &str) -> String {
+    let file = layout::log(name);
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    format!("; the end of {}:\n{}", file.display(), run::last_lines(&text, LOG_LINES))
 }
 
 #[cfg(test)]
