@@ -46,6 +46,9 @@ pub enum Command {
     /// Print the path of the kubeconfig
     Kubeconfig,
     /// Run a command in the network and mount namespaces of a node
+    ///
+    /// What talks to a runtime directly, such as `ctr task exec`, has to run
+    /// there: its FIFOs are in that mount namespace.
     Enter {
         /// node1 or node2
         node: String,
