@@ -58,8 +58,9 @@ fn clippy() -> Result<Option<String>> {
 
 fn documentation() -> Result<Option<String>> {
     let mut command = cargo();
-    command.env("RUSTDOCFLAGS", "-D warnings");
-    // Private items too: the comments are for those who work on the code.
+    // Private items too, and links to them: the comments are for those who
+    // work on the code.
+    command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     pass(command.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]))
 }
 

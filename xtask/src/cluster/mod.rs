@@ -185,6 +185,7 @@ fn down() -> Result<ExitCode> {
 }
 
 fn status() -> Result<ExitCode> {
+    need_root()?;
     let cgroups = Cgroups::detect()?;
     let Some(_lock) = lock::try_take(layout::LOCK.as_ref())? else {
         println!("cluster: another `cargo xtask cluster up` or `down` is at work");
