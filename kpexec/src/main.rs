@@ -20,6 +20,7 @@ mod terminal;
 mod transport;
 
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use cli::{Cli, CliError};
@@ -40,7 +41,12 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run::run(cli)),
+        // A panic has been told by its hook; 101 would look like the command's.
+        Ok(runtime) => {
+            let run = AssertUnwindSafe(|| runtime.block_on(run::run(cli)));
+            let Ok(result) = catch_unwind(run) else { return exit_code::OURS.into() };
+            result
+        }
         Err(source) => Err(RunError::Local { what: "start the asynchronous runtime", source }),
     };
     match result {

@@ -104,4 +104,38 @@ mod tests {
             assert_eq!(choose(false, false, stdin_is_terminal), Choice::Pipes);
         }
     }
+
+    /// Set for the copy of this test binary that runs in the terminal.
+    const INSIDE: &str = "KPEXEC_TEST_INSIDE_A_TERMINAL";
+
+    #[test]
+    fn a_panic_restores_the_terminal() {
+        if std::env::var_os(INSIDE).is_some() {
+            restore_on_panic();
+            let raw = RawMode::enter().unwrap();
+            assert!(!is_cooked(rustix::stdio::stdin()), "raw mode does nothing");
+            // As a bug would: not caught by anybody, the guard never dropped.
+            std::mem::forget(raw);
+            panic!("on purpose");
+        }
+        let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+        let master = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::unlockpt(&master).unwrap();
+        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).unwrap();
+        assert!(is_cooked(&slave));
+        let copy = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "terminal::tests::a_panic_restores_the_terminal"])
+            .env(INSIDE, "1")
+            .stdin(slave.try_clone().unwrap())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&copy.stdout).into_owned();
+        assert!(said.contains("on purpose"), "it did not get as far as the panic: {said}");
+        assert!(is_cooked(&slave), "still raw after the panic");
+    }
+
+    fn is_cooked(terminal: impl rustix::fd::AsFd) -> bool {
+        let modes = tcgetattr(terminal).unwrap().local_modes;
+        modes.contains(rustix::termios::LocalModes::ICANON | rustix::termios::LocalModes::ECHO)
+    }
 }

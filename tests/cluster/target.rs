@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tests::command::{kpexec, output_in, run_kpexec};
 use tests::pod::wait_for_processes;
 use tests::{DEMO_PODS, Pod, USER_NAMESPACED};
@@ -45,16 +45,14 @@ fn the_network_is_the_pods() -> Result<()> {
 fn all_namespaces_but_the_view_are_the_targets() -> Result<()> {
     for pod in DEMO_PODS.into_iter().chain(USER_NAMESPACED) {
         let target = Pod::find(pod)?;
-        let files =
-            ["cgroup", "ipc", "net", "pid", "user", "uts"].map(|n| format!("/proc/self/ns/{n}"));
-        let command: Vec<&str> =
-            ["readlink"].into_iter().chain(files.iter().map(String::as_str)).collect();
-        let found = output_in(pod, &command)?;
-        for (line, file) in found.lines().zip(&files) {
-            let theirs = file.replace("self", &target.pid.to_string());
-            assert_eq!(line, fs::read_link(theirs)?.to_string_lossy(), "{pod}: {file}");
+        let kinds = ["cgroup", "ipc", "net", "pid", "user", "uts"];
+        let script = format!("for n in {}; do readlink /proc/self/ns/$n; done", kinds.join(" "));
+        let found = output_in(pod, &["sh", "-c", &script])?;
+        for (line, kind) in found.lines().zip(kinds) {
+            let theirs = fs::read_link(format!("/proc/{}/ns/{kind}", target.pid))?;
+            assert_eq!(line, theirs.to_string_lossy(), "{pod}: {kind}");
         }
-        assert_eq!(found.lines().count(), files.len());
+        assert_eq!(found.lines().count(), kinds.len(), "{pod}: {found}");
     }
     Ok(())
 }
@@ -119,35 +117,19 @@ fn the_toolset_is_there_for_us() -> Result<()> {
 
 #[test]
 fn the_container_is_chosen_as_kubectl_does() -> Result<()> {
-    let own = |arguments: &[&str]| -> Result<String> {
-        let output = run_kpexec(arguments)?;
+    let pid_namespace = |flags: &[&str]| -> Result<String> {
+        let command = ["multi", "--", "readlink", "/proc/self/ns/pid"];
+        let arguments: Vec<&str> = flags.iter().copied().chain(command).collect();
+        let output = run_kpexec(&arguments)?;
         anyhow::ensure!(output.code() == 0, "{output:?}");
-        // The container's own cgroup tells which one it is.
         Ok(output.text())
     };
-    let id = |container: &str| -> Result<String> {
-        let path =
-            format!("jsonpath={{.status.containerStatuses[?(@.name=={container:?})].containerID}}");
-        let id = tests::kubectl(&["get", "pod", "multi", "-o", &path])?;
-        Ok(id.split_once("://").context("it has an ID")?.1.to_owned())
-    };
-    // Every process in the pod's containers has its own root file system: its
-    // upper folder's name is in mountinfo, and differs between the two.
-    let root = |container: &str| -> Result<String> {
-        let pid = fs::read_dir("/proc")?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-            .filter(|pid| {
-                let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-                id(container).is_ok_and(|id| cgroup.contains(&id))
-            })
-            .min()
-            .context("no process")?;
+    let of = |container: &str| -> Result<String> {
+        let pid = Pod::find_container("multi", container)?.pid;
         Ok(fs::read_link(format!("/proc/{pid}/ns/pid"))?.to_string_lossy().into_owned())
     };
-    let by_annotation = own(&["multi", "--", "readlink", "/proc/self/ns/pid"])?;
-    assert_eq!(by_annotation, root("two")?);
-    let by_flag = own(&["multi", "-c", "one", "--", "readlink", "/proc/self/ns/pid"])?;
-    assert_eq!(by_flag, root("one")?);
-    assert_ne!(by_annotation, by_flag);
+    assert_eq!(pid_namespace(&[])?, of("two")?, "the annotation says two");
+    assert_eq!(pid_namespace(&["-c", "one"])?, of("one")?);
+    assert_ne!(of("one")?, of("two")?);
     Ok(())
 }

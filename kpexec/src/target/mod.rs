@@ -89,8 +89,10 @@ pub enum TargetError {
         known: String,
     },
     /// kubectl's words for a pod that has ended.
-    #[error("cannot enter a container in a completed pod; current phase is {phase}")]
+    #[error("cannot enter a container in completed pod {pod}; current phase is {phase}")]
     Completed {
+        /// Name of the pod.
+        pod: String,
         /// `Succeeded` or `Failed`.
         phase: String,
     },

@@ -26,7 +26,7 @@ pub fn select(pod: &Pod, asked_for: Option<&str>) -> Result<Selection, TargetErr
     let empty_status = PodStatus::default();
     let status = pod.status.as_ref().unwrap_or(&empty_status);
     if let Some(phase @ ("Succeeded" | "Failed")) = status.phase.as_deref() {
-        return Err(TargetError::Completed { phase: phase.to_owned() });
+        return Err(TargetError::Completed { pod: pod_name, phase: phase.to_owned() });
     }
     let Some(node) = spec.node_name.clone().filter(|node| !node.is_empty()) else {
         return Err(TargetError::Unscheduled { pod: pod_name, reason: scheduler_says(status) });
