@@ -44,14 +44,18 @@ fn its_size_follows() -> Result<()> {
 #[test]
 fn control_characters_reach_the_command() -> Result<()> {
     for pod in BOTH_NODES {
-        let mut terminal = Terminal::run(&kpexec(&["-it", pod, "--", "bash"]), 24, 80)?;
-        terminal.type_in("echo rea''dy; sleep 1000\r")?;
+        let script =
+            "trap 'echo got-$((1+1)); exit 3' INT; echo ready; while :; do sleep 0.1; done";
+        let mut terminal = Terminal::run(&kpexec(&["-it", pod, "--", "sh", "-c", script]), 24, 80)?;
         terminal.expect("ready")?;
         terminal.type_in("\x03")?;
-        terminal.type_in("echo code-$?\r")?;
-        terminal.expect("code-130")?;
+        terminal.expect("got-2")?;
+        assert_eq!(wait(&mut terminal.child, LIMIT)?.code(), Some(3), "{pod}");
+        let mut terminal = Terminal::run(&kpexec(&["-it", pod, "--", "cat"]), 24, 80)?;
+        terminal.type_in("line\r")?;
+        terminal.expect("line\r\nline\r\n")?;
         terminal.type_in("\x04")?;
-        wait(&mut terminal.child, LIMIT)?;
+        assert_eq!(wait(&mut terminal.child, LIMIT)?.code(), Some(0), "{pod}");
     }
     Ok(())
 }
