@@ -11,35 +11,70 @@ const TOOLS: &str = "/.kpexec/bin";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables of the target that never reach a program of ours: they make a
-/// loader, an interpreter or a shell run code, or look for its files elsewhere
-/// (threat model, A3; CVE-2025-23266).
-const WITHHELD: [&str; 21] = [
-    "BASHOPTS",
-    "BASH_ENV",
+/// loader, an interpreter or a shell run code, or read and write files of the
+/// target's choice (threat model, A3; CVE-2025-23266).
+const WITHHELD: &[&str] = &[
+    "CDPATH",
+    "CURL_HOME",
+    "EDITOR",
     "ENV",
+    "EXINIT",
+    "FIGNORE",
+    "FPATH",
     "GCONV_PATH",
+    "GLOBIGNORE",
     "GLIBC_TUNABLES",
+    "GVIMINIT",
+    "HOSTALIASES",
     "IFS",
     "INPUTRC",
     "LESSCLOSE",
     "LESSOPEN",
     "LOCPATH",
+    "MAIL",
+    "MAILCHECK",
+    "MAILPATH",
+    "MANPAGER",
     "NLSPATH",
     "NODE_OPTIONS",
     "PAGER",
     "PERLLIB",
     "PROMPT_COMMAND",
+    "PS0",
+    "PS1",
+    "PS2",
+    "PS3",
     "PS4",
+    "SHELL",
     "SHELLOPTS",
+    "SSLKEYLOGFILE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
     "TERM",
     "TERMINFO",
     "TERMINFO_DIRS",
-    "EDITOR",
+    "TMOUT",
+    "VIMINIT",
+    "VISUAL",
+    "ZDOTDIR",
 ];
 
 /// The same, for whole families.
-const WITHHELD_PREFIXES: [&str; 7] =
-    ["BASH_FUNC_", "GIT_", "LD_", "MALLOC_", "PERL5", "PYTHON", "RUBY"];
+const WITHHELD_PREFIXES: &[&str] = &[
+    "BASH",
+    "GIT_",
+    "HIST",
+    "JAVA_TOOL_",
+    "LD_",
+    "LUA_",
+    "MALLOC_",
+    "OPENSSL_",
+    "PERL5",
+    "PS",
+    "PYTHON",
+    "RUBY",
+    "XDG_",
+];
 
 /// The environment of a session, each entry `NAME=value`.
 ///
@@ -127,6 +162,10 @@ mod tests {
             "PROMPT_COMMAND=evil",
             "PYTHONHOME=/evil",
             "GIT_PAGER=evil",
+            "PS1=$(evil)",
+            "MAILPATH=f?$(evil)",
+            "HISTFILE=/evil",
+            "OPENSSL_CONF=/evil",
         ];
         let env = shown(&bad, 0, None, &[]);
         assert!(!env.iter().any(|entry| entry.contains("evil")), "{env:?}");

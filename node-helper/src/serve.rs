@@ -24,11 +24,13 @@ use crate::session::{self, Context};
 use crate::target::Procfs;
 use crate::{TOOLSET, wait};
 
-/// A client that does not answer a ping within this time has gone.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that does not answer a ping within this time has gone. Together
+/// with the interval 30 s: longer than a network hiccup or a suspended client
+/// that is resumed at once, short enough that nothing lingers.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often a silent client is pinged.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How much may be on its way to us for one session, in bytes.
 const WINDOW: u32 = 1 << 20;

@@ -11,7 +11,7 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
-use crate::plan::{DEVICES, toolset_attr};
+use crate::plan::{DEVICES, device_attr, toolset_attr};
 use crate::sys::mount_setattr;
 use crate::{Context, Error};
 
@@ -50,7 +50,7 @@ impl Parts {
     /// `toolset` is a folder of the helper. `pid_namespace` is the target's;
     /// absent when the helper shares it. Kernels before 6.17 cannot make a
     /// procfs for it from outside: then there is no [`Part::Proc`], and the
-    /// target's own `/proc` is shown.
+    /// target's own is shown if it is a real one.
     ///
     /// # Errors
     /// When a mount cannot be made: needs CAP_SYS_ADMIN.
@@ -65,7 +65,8 @@ impl Parts {
         }
         for (index, name) in (0..).zip(DEVICES) {
             let path = format!("/dev/{name}");
-            let device = open_tree(CWD, &path, CLONE).context("clone", path)?;
+            let device = open_tree(CWD, &path, CLONE).context("clone", &path)?;
+            mount_setattr(device.as_fd(), device_attr(), false).context("protect", path)?;
             parts.push((Part::Device(index), device));
         }
         Ok(Self(parts))

@@ -18,16 +18,18 @@ pub enum Entry {
     Skipped,
 }
 
+/// The most entries of the target's root that are taken. Each costs a
+/// descriptor until all are placed, and a hostile root may have any number.
+pub const MOST_ENTRIES: usize = 512;
+
 /// Decides on the entry `name`. `dev` and `proc` are the view's own, because
 /// the target chooses what its own ones show (CVE-2015-1334); a name of ours
 /// that the target uses too is hidden rather than believed. Devices, sockets
 /// and FIFOs directly below `/` are left out: `/` of the view is `nodev`, and
 /// nothing of use lies there.
-pub fn entry(name: &[u8], kind: FileType, own_proc: bool) -> Entry {
-    match name {
-        b"dev" | b".kpexec" => return Entry::Skipped,
-        b"proc" if own_proc => return Entry::Skipped,
-        _ => {}
+pub fn entry(name: &[u8], kind: FileType) -> Entry {
+    if matches!(name, b"dev" | b"proc" | b".kpexec") {
+        return Entry::Skipped;
     }
     match kind {
         FileType::Directory => Entry::Directory,
@@ -83,6 +85,22 @@ pub(crate) fn toolset_attr() -> MountAttr {
     MountAttr { set: set.bits().into(), propagation: libc::MS_PRIVATE, ..MountAttr::default() }
 }
 
+/// For device nodes, which are the helper's own inodes: writing to the device
+/// needs no writable mount, changing its mode for all sessions does.
+pub(crate) fn device_attr() -> MountAttr {
+    let set = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    MountAttr { set: set.bits().into(), propagation: libc::MS_PRIVATE, ..MountAttr::default() }
+}
+
+/// For a `/proc` of the target's own.
+pub(crate) fn target_proc_attr() -> MountAttr {
+    let mut attr = target_attr();
+    attr.set |= u64::from(MountAttrFlags::MOUNT_ATTR_NOEXEC.bits());
+    attr
+}
+
 /// For the folder structure that is ours: nobody writes to it.
 pub(crate) fn read_only() -> MountAttr {
     MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(), ..MountAttr::default() }
@@ -93,31 +111,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_targets_dev_is_never_shown() {
-        assert_eq!(entry(b"dev", FileType::Directory, true), Entry::Skipped);
-        assert_eq!(entry(b"dev", FileType::Symlink, false), Entry::Skipped);
-    }
-
-    #[test]
-    fn a_planted_toolset_is_hidden() {
-        for kind in [FileType::Directory, FileType::Symlink, FileType::RegularFile] {
-            assert_eq!(entry(b".kpexec", kind, true), Entry::Skipped);
+    fn what_the_target_has_under_our_names_is_hidden() {
+        for name in [&b"dev"[..], b"proc", b".kpexec"] {
+            for kind in [FileType::Directory, FileType::Symlink, FileType::RegularFile] {
+                assert_eq!(entry(name, kind), Entry::Skipped);
+            }
         }
     }
 
     #[test]
-    fn the_targets_proc_is_shown_only_when_we_have_none() {
-        assert_eq!(entry(b"proc", FileType::Directory, true), Entry::Skipped);
-        assert_eq!(entry(b"proc", FileType::Directory, false), Entry::Directory);
-    }
-
-    #[test]
     fn files_links_and_odd_nodes() {
-        assert_eq!(entry(b"etc", FileType::Directory, true), Entry::Directory);
-        assert_eq!(entry(b"lib", FileType::Symlink, true), Entry::Symlink);
-        assert_eq!(entry(b"app", FileType::RegularFile, true), Entry::File);
-        assert_eq!(entry(b"sda", FileType::BlockDevice, true), Entry::Skipped);
-        assert_eq!(entry(b"socket", FileType::Socket, true), Entry::Skipped);
+        assert_eq!(entry(b"etc", FileType::Directory), Entry::Directory);
+        assert_eq!(entry(b"lib", FileType::Symlink), Entry::Symlink);
+        assert_eq!(entry(b"app", FileType::RegularFile), Entry::File);
+        assert_eq!(entry(b"sda", FileType::BlockDevice), Entry::Skipped);
+        assert_eq!(entry(b"socket", FileType::Socket), Entry::Skipped);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::ffi::{CStr, CString};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    CWD, Dir, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat, statat,
-    symlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, mkdirat, openat,
+    openat2, readlinkat, statat, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
@@ -17,6 +17,11 @@ use crate::plan::{
 };
 use crate::sys::mount_setattr;
 use crate::{Context, Error};
+
+/// A detached copy of what a name stands for, links not followed.
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_SYMLINK_NOFOLLOW);
 
 /// A top-level entry of the target, taken out of its tree.
 struct Taken {
@@ -39,7 +44,11 @@ enum Content {
 /// When a mount fails. The caller must then give up: its root is half built.
 pub fn assemble(parts: &Parts) -> Result<(), Error> {
     let root = parts.get(Part::Root).ok_or(Errno::NOENT).context("find", "the view's root")?;
-    let taken = take_entries(parts.get(Part::Proc).is_some())?;
+    let taken = take_entries()?;
+    let fallback = match parts.get(Part::Proc) {
+        Some(_) => None,
+        None => target_proc()?,
+    };
     // Stacked on `/`, which nobody can unlink. pivot_root(2) would say the same
     // more clearly, but containerd's default seccomp profile refuses it.
     attach(root, CWD, c"/")?;
@@ -48,7 +57,7 @@ pub fn assemble(parts: &Parts) -> Result<(), Error> {
         place(root, entry)?;
     }
     make_dev(root, parts)?;
-    if let Some(proc) = parts.get(Part::Proc) {
+    if let Some(proc) = parts.get(Part::Proc).or(fallback.as_ref().map(AsFd::as_fd)) {
         make_proc(root, proc)?;
     }
     let toolset = parts.get(Part::Toolset).ok_or(Errno::NOENT).context("find", "the toolset")?;
@@ -61,10 +70,9 @@ pub fn assemble(parts: &Parts) -> Result<(), Error> {
 
 /// Takes each entry of `/` by a descriptor: from here on no name of the target
 /// is looked up again, so renaming it does not help the target.
-fn take_entries(own_proc: bool) -> Result<Vec<Taken>, Error> {
-    let root =
-        openat(CWD, "/", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .context("open", "the target's root")?;
+fn take_entries() -> Result<Vec<Taken>, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, "/", flags, Mode::empty()).context("open", "the target's root")?;
     let mut taken = Vec::new();
     for entry in Dir::read_from(&root).context("read", "the target's root")? {
         let entry = entry.context("read", "the target's root")?;
@@ -72,7 +80,16 @@ fn take_entries(own_proc: bool) -> Result<Vec<Taken>, Error> {
         if name == c"." || name == c".." {
             continue;
         }
-        match take(root.as_fd(), name, own_proc) {
+        if taken.len() == plan::MOST_ENTRIES {
+            break;
+        }
+        // From the folder itself, where it says so: the root of a mount whose
+        // server is dead cannot be asked.
+        let kind = match entry.file_type() {
+            FileType::Unknown => kind_of(root.as_fd(), name),
+            kind => Ok(kind),
+        };
+        match kind.and_then(|kind| take(root.as_fd(), name, kind)) {
             Ok(Some(content)) => taken.push(Taken { name: name.to_owned(), content }),
             // The target removed it meanwhile.
             Ok(None) | Err(Error { errno: Errno::NOENT, .. }) => {}
@@ -82,45 +99,69 @@ fn take_entries(own_proc: bool) -> Result<Vec<Taken>, Error> {
     Ok(taken)
 }
 
-fn take(root: BorrowedFd<'_>, name: &CStr, own_proc: bool) -> Result<Option<Content>, Error> {
+fn kind_of(root: BorrowedFd<'_>, name: &CStr) -> Result<FileType, Error> {
+    let stat = statat(root, name, AtFlags::SYMLINK_NOFOLLOW)
+        .context("stat", format!("/{}", name.to_string_lossy()))?;
+    Ok(FileType::from_raw_mode(stat.st_mode))
+}
+
+fn take(root: BorrowedFd<'_>, name: &CStr, kind: FileType) -> Result<Option<Content>, Error> {
     let shown = || format!("/{}", name.to_string_lossy());
-    let stat =
-        statat(root, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).context("stat", shown())?;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    let decision = plan::entry(name.to_bytes(), kind, own_proc);
     let clone = || {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_RECURSIVE
-            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-        let tree = open_tree(root, name, flags).context("clone", shown())?;
+        let tree =
+            open_tree(root, name, CLONE | OpenTreeFlags::AT_RECURSIVE).context("clone", shown())?;
         mount_setattr(tree.as_fd(), plan::target_attr(), true).context("protect", shown())?;
         Ok(tree)
     };
-    Ok(match decision {
+    Ok(match plan::entry(name.to_bytes(), kind) {
         Entry::Directory => Some(Content::Directory(clone()?)),
         Entry::File => Some(Content::File(clone()?)),
-        Entry::Symlink => Some(Content::Symlink(
-            readlinkat(root, name, Vec::new()).context("read link", shown())?,
-        )),
+        Entry::Symlink => match readlinkat(root, name, Vec::new()) {
+            // The target replaced it meanwhile.
+            Err(Errno::INVAL) => None,
+            text => Some(Content::Symlink(text.context("read link", shown())?)),
+        },
         Entry::Skipped => None,
     })
 }
 
+/// The target's own `/proc`, for kernels that cannot make us one: without what
+/// the target has mounted over parts of it, and only if it is a procfs at its
+/// root. Otherwise the session has none: one that lies is worse.
+fn target_proc() -> Result<Option<OwnedFd>, Error> {
+    // `PROC_SUPER_MAGIC` of linux/magic.h; its root is inode 1.
+    const PROC: (i64, u64) = (0x9fa0, 1);
+    // `EINVAL`: mounts below it may not be shed, because a user namespace locks
+    // them.
+    let Ok(tree) = open_tree(CWD, "/proc", CLONE) else { return Ok(None) };
+    let found = fstatfs(&tree).and_then(|fs| Ok((fs.f_type, fstat(&tree)?.st_ino)));
+    if found != Ok(PROC) {
+        return Ok(None);
+    }
+    mount_setattr(tree.as_fd(), plan::target_proc_attr(), false).context("protect", "/proc")?;
+    Ok(Some(tree))
+}
+
 fn place(root: BorrowedFd<'_>, entry: Taken) -> Result<(), Error> {
     let name = entry.name.as_c_str();
-    match entry.content {
+    let tree = match entry.content {
+        Content::Symlink(text) => {
+            return symlinkat(text.as_c_str(), root, name).context("link", name.to_string_lossy());
+        }
         Content::Directory(tree) => {
             make_directory(root, name, 0o755)?;
-            attach(tree.as_fd(), root, name)
+            tree
         }
         Content::File(tree) => {
             make_file(root, name)?;
-            attach(tree.as_fd(), root, name)
+            tree
         }
-        Content::Symlink(destination) => {
-            symlinkat(destination.as_c_str(), root, name).context("link", name.to_string_lossy())
-        }
+    };
+    match attach(tree.as_fd(), root, name) {
+        // The target put a file in place of the folder, or the other way round,
+        // before it was taken: it stays empty.
+        Err(Error { errno: Errno::NOTDIR, .. }) => Ok(()),
+        attached => attached,
     }
 }
 
@@ -182,7 +223,7 @@ fn cover(
     with: impl FnOnce(&CStr) -> rustix::io::Result<OwnedFd>,
 ) -> Result<(), Error> {
     let path = c_string(name)?;
-    match statat(folder, &path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+    match statat(folder, &path, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(()),
         other => other.context("stat", format!("/proc/{name}"))?,
     };
@@ -191,10 +232,7 @@ fn cover(
 }
 
 fn clone_one(folder: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    open_tree(folder, name, flags)
+    open_tree(folder, name, CLONE)
 }
 
 fn attach(mount: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Error> {

@@ -70,9 +70,7 @@ impl HelperPod {
     pub async fn created(&mut self) -> Result<(), LaunchError> {
         let Creation::UnderWay(task) = &mut self.creation else { return Ok(()) };
         let result = task.await.map_err(LaunchError::Interrupted).and_then(|result| result);
-        // A refusal is certain; after anything else the pod may exist.
-        let refused =
-            matches!(&result, Err(LaunchError::Create { source, .. }) if source.code().is_some());
+        let refused = result.as_ref().is_err_and(LaunchError::refused);
         self.creation = if refused { Creation::Gone } else { Creation::Done };
         result
     }

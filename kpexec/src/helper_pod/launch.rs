@@ -29,6 +29,8 @@ pub enum LaunchError {
         pod: String,
         /// Its namespace.
         namespace: String,
+        /// Whether it was asked before, and may have made the pod then.
+        repeated: bool,
         /// What the API server said.
         source: ApiError,
     },
@@ -92,6 +94,13 @@ impl LaunchError {
 }
 
 impl LaunchError {
+    /// Whether there is no pod for certain: refused at the first attempt. A
+    /// quota may refuse the second because of the pod the first one made.
+    pub fn refused(&self) -> bool {
+        matches!(self, Self::Create { repeated: false, source, .. }
+            if source.code().is_some_and(|code| (400..500).contains(&code)))
+    }
+
     /// Adds what others know to an error that knows no reason.
     pub fn or_reason(mut self, known: Option<String>) -> Self {
         if let Self::TimedOut { reason, .. } = &mut self {
@@ -119,7 +128,8 @@ pub async fn create(cluster: &Cluster, pod: &Pod) -> Result<(), LaunchError> {
             }
             _ => {
                 let pod = pod.metadata.name.clone().unwrap_or_default();
-                return Err(LaunchError::Create { pod, namespace, source: error });
+                let repeated = attempt > 1;
+                return Err(LaunchError::Create { pod, namespace, repeated, source: error });
             }
         }
         attempt += 1;

@@ -32,7 +32,7 @@ const CRI_SOCKET: &str = "/cri.sock";
 /// What every helper may do, in full, because the runtimes' defaults differ:
 /// CRI-O's lack SYS_CHROOT, without which setns(2) refuses mount namespaces.
 const CAPABILITIES: [&str; 16] = [
-    // To enter: setns, mount and pivot_root of the view.
+    // To enter: setns(2), and the mounts of the view.
     "SYS_ADMIN",
     // To open /proc/PID/ns of processes that hold capabilities we lack.
     "SYS_PTRACE",
@@ -45,7 +45,7 @@ const CAPABILITIES: [&str; 16] = [
     "SETPCAP",
     // To end a session after it changed its user.
     "KILL",
-    // To read the target's files and write cgroup files of other owners.
+    // To open the files and folders of other owners on the way in.
     "DAC_OVERRIDE",
     // The rest of the profile `general`: one can only give what one holds.
     "CHOWN",

@@ -73,8 +73,8 @@ pub async fn connect(
     }
 }
 
-/// Tries a link. Repeating is safe as long as the helper has said nothing: the
-/// command runs only after `Started`, which would have been heard.
+/// Tries a link. Repeating is safe as long as the helper has said nothing: it is
+/// told what to run only once it has answered the call.
 async fn attempt(
     dialer: &Dialer,
     link: Link,
@@ -115,13 +115,15 @@ async fn open(
 ) -> Result<(mpsc::Sender<ClientMessage>, Streaming<ServerMessage>), tonic::Status> {
     let channel = over(stream).await.map_err(|error| tonic::Status::from_error(error.into()))?;
     let (to_helper, messages) = mpsc::channel(QUEUE);
-    let first = ClientMessage { kind: Some(client_message::Kind::Start(start.clone())) };
-    // The queue is new and empty, so there is room.
-    to_helper.try_send(first).map_err(|error| tonic::Status::from_error(error.into()))?;
     let response = HelperClient::new(channel)
         .max_decoding_message_size(2 * CHUNK)
         .session(ReceiverStream::new(messages))
         .await?;
+    // Now, not with the call: a link that breaks before the helper was heard is
+    // tried again, and must not run the command twice.
+    let first = ClientMessage { kind: Some(client_message::Kind::Start(start.clone())) };
+    // The queue is new and empty, so there is room.
+    to_helper.try_send(first).map_err(|error| tonic::Status::from_error(error.into()))?;
     Ok((to_helper, response.into_inner()))
 }
 

@@ -71,6 +71,8 @@ pub enum Role {
     ExecError,
     /// Where the shim says how the command ended.
     ExitStatus,
+    /// Where the shim is told to go on; its end tells it to end.
+    Go,
 }
 
 /// A descriptor and what it is for.
@@ -86,6 +88,7 @@ impl Role {
             Self::Stderr => 3,
             Self::ExecError => 4,
             Self::ExitStatus => 5,
+            Self::Go => 10,
             Self::Part(Part::Root) => 6,
             Self::Part(Part::Toolset) => 7,
             Self::Part(Part::Proc) => 8,
@@ -104,6 +107,7 @@ impl Role {
             3 => Self::Stderr,
             4 => Self::ExecError,
             5 => Self::ExitStatus,
+            10 => Self::Go,
             6 => Self::Part(Part::Root),
             7 => Self::Part(Part::Toolset),
             8 => Self::Part(Part::Proc),
@@ -131,6 +135,7 @@ mod tests {
             Role::Stderr,
             Role::ExecError,
             Role::ExitStatus,
+            Role::Go,
             Role::Part(Part::Root),
             Role::Part(Part::Toolset),
             Role::Part(Part::Proc),
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn unknown_codes_are_refused() {
-        for code in [10, 99, 150, 256, u32::MAX] {
+        for code in [11, 99, 150, 256, u32::MAX] {
             assert_eq!(Role::from_code(code), None);
         }
     }

@@ -12,7 +12,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode as Umask, umask};
 use prost::Message;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
@@ -26,6 +26,7 @@ use super::plan::{Step, plan};
 use super::start::{Descriptors, start};
 use super::{seal, spawn};
 use crate::sys::call;
+use crate::sys::start::SingleThreaded;
 use crate::target::Namespace;
 
 /// Why a step failed.
@@ -72,6 +73,8 @@ fn refused(what: &str, error: &Error) -> Report {
 
 /// Takes the order, before anything else is open.
 fn receive() -> Result<Entry, Error> {
+    let alone = SingleThreaded::confirm()
+        .map_err(|errno| Error::Call("confirm that it has one thread", errno))?;
     // Whatever was inherited is not ours to keep.
     call::close_from(3).map_err(|errno| Error::Call("close what was inherited", errno))?;
     if !seal::is_sealed() {
@@ -79,10 +82,11 @@ fn receive() -> Result<Entry, Error> {
     }
     let (order, descriptors) = spawn::receive_order(std::io::stdin().as_fd())
         .map_err(|errno| Error::Call("read it", errno))?;
-    Ok(Entry { order, descriptors })
+    Ok(Entry { alone, order, descriptors })
 }
 
 struct Entry {
+    alone: SingleThreaded,
     order: Order,
     descriptors: Vec<Descriptor>,
 }
@@ -101,7 +105,11 @@ impl Entry {
             match self.step(step) {
                 Ok(None) => {}
                 Ok(Some(shim)) => return Report { shim, ..Report::default() },
-                Err(error) => return refused(name(step), &error),
+                Err(error) => {
+                    // The client shows it with the failure.
+                    eprintln!("{} comes {}", name(step), step.reason());
+                    return refused(name(step), &error);
+                }
             }
         }
         Report { failed: "the plan has no start".into(), ..Report::default() }
@@ -119,7 +127,7 @@ impl Entry {
             Step::TakeIdentity => self.credentials().take()?,
             Step::VerifyIdentity => self.credentials().verify()?,
             Step::HardenAgain => harden_again()?,
-            Step::CloseDescriptors => self.close_descriptors(),
+            Step::CloseDescriptors => self.close_descriptors()?,
             Step::Start => return self.start().map(Some),
         }
         Ok(None)
@@ -199,29 +207,46 @@ impl Entry {
         }
     }
 
-    fn close_descriptors(&mut self) {
+    /// stdout and stderr are the helper's own. stdin, the socket to `serve`, is
+    /// needed until the report; the shim closes it before anything else.
+    fn close_descriptors(&mut self) -> Result<(), Error> {
+        let null = null()?;
+        let replaced =
+            rustix::stdio::dup2_stdout(&null).and_then(|()| rustix::stdio::dup2_stderr(&null));
+        replaced.map_err(|errno| Error::Call("close stdout and stderr", errno))?;
         self.descriptors.retain(|(role, _)| {
             matches!(
                 role,
-                Role::Stdin | Role::Stdout | Role::Stderr | Role::ExecError | Role::ExitStatus
+                Role::Stdin
+                    | Role::Stdout
+                    | Role::Stderr
+                    | Role::ExecError
+                    | Role::ExitStatus
+                    | Role::Go
             )
         });
+        Ok(())
     }
 
     fn start(&self) -> Result<i32, Error> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let null = open("/dev/null", flags, Mode::empty())
-            .map_err(|errno| Error::Call("open /dev/null", errno))?;
+        let null = null()?;
         let descriptors = Descriptors {
             stdin: self.descriptor(Role::Stdin)?,
             stdout: self.descriptor(Role::Stdout)?,
             stderr: self.descriptor(Role::Stderr)?,
             exec_error: self.descriptor(Role::ExecError)?,
             exit_status: self.descriptor(Role::ExitStatus)?,
+            go: self.descriptor(Role::Go)?,
             null: null.as_fd(),
         };
-        start(&self.order, &descriptors).map_err(|errno| Error::Call("fork", errno))
+        start(&self.alone, &self.order, &descriptors).map_err(|errno| Error::Call("fork", errno))
     }
+}
+
+/// The view's own, so the kernel's.
+fn null() -> Result<OwnedFd, Error> {
+    open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::Call("open /dev/null", errno))
 }
 
 /// What each step is called in an error message.

@@ -1,19 +1,15 @@
 //! The last step: what must be known before the fork, made ready.
 
-use std::ffi::{CStr, CString};
-use std::ptr;
+use std::ffi::CString;
 
 use rustix::fd::BorrowedFd;
 use rustix::io::{self, Errno};
 
 use super::message::Order;
-use crate::sys::start::{Prepared, spawn_shim};
-
-/// `PATH` where the environment has none: environ(7), execvp(3).
-const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+use crate::sys::start::{Command, SingleThreaded, spawn_shim};
 
 /// The descriptors of the command and its shim.
-pub struct Descriptors<'a> {
+pub(super) struct Descriptors<'a> {
     /// The command's stdin; the terminal, where it has one.
     pub stdin: BorrowedFd<'a>,
     /// The command's stdout.
@@ -24,6 +20,8 @@ pub struct Descriptors<'a> {
     pub exec_error: BorrowedFd<'a>,
     /// Where the command's end is told.
     pub exit_status: BorrowedFd<'a>,
+    /// Where the shim is told to go on.
+    pub go: BorrowedFd<'a>,
     /// `/dev/null`.
     pub null: BorrowedFd<'a>,
 }
@@ -32,24 +30,29 @@ pub struct Descriptors<'a> {
 ///
 /// # Errors
 /// When an argument holds a NUL byte, or the kernel refuses to fork.
-pub fn start(order: &Order, descriptors: &Descriptors<'_>) -> io::Result<i32> {
+pub(super) fn start(
+    alone: &SingleThreaded,
+    order: &Order,
+    descriptors: &Descriptors<'_>,
+) -> io::Result<i32> {
     let argv = c_strings(&order.argv)?;
     let env = c_strings(&order.env)?;
     let program = order.argv.first().ok_or(Errno::INVAL)?;
     let candidates = c_strings(&candidates(program, search_path(&order.env)))?;
-    let candidates: Vec<&CStr> = candidates.iter().map(CString::as_c_str).collect();
-    spawn_shim(&Prepared {
+    let command = Command {
         candidates: &candidates,
-        argv: &pointers(&argv),
-        env: &pointers(&env),
+        argv: &argv,
+        env: &env,
         stdin: descriptors.stdin,
         stdout: descriptors.stdout,
         stderr: descriptors.stderr,
         exec_error: descriptors.exec_error,
         exit_status: descriptors.exit_status,
+        go: descriptors.go,
         null: descriptors.null,
         terminal: order.terminal,
-    })
+    };
+    spawn_shim(alone, &command)
 }
 
 /// The paths `program` may stand for: itself if it has a slash, else one for
@@ -67,15 +70,11 @@ fn candidates(program: &[u8], path: &[u8]) -> Vec<Vec<u8>> {
 
 /// The value of `PATH`; the last one wins, as in the environment itself.
 fn search_path(env: &[Vec<u8>]) -> &[u8] {
-    env.iter().rev().find_map(|entry| entry.strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH)
+    env.iter().rev().find_map(|entry| entry.strip_prefix(b"PATH=")).unwrap_or_default()
 }
 
 fn c_strings(texts: &[Vec<u8>]) -> io::Result<Vec<CString>> {
     texts.iter().map(|text| CString::new(text.clone()).map_err(|_| Errno::INVAL)).collect()
-}
-
-fn pointers(texts: &[CString]) -> Vec<*const libc::c_char> {
-    texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
 }
 
 #[cfg(test)]
@@ -107,7 +106,7 @@ mod tests {
     fn the_last_path_wins() {
         let env = [b"PATH=/a".to_vec(), b"HOME=/".to_vec(), b"PATH=/b".to_vec()];
         assert_eq!(search_path(&env), b"/b");
-        assert_eq!(search_path(&[]), DEFAULT_PATH);
+        assert!(search_path(&[]).is_empty());
     }
 
     #[test]

@@ -90,26 +90,36 @@ impl Error {
 /// Begins the session; on failure nothing of it runs.
 pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Failure> {
     let program = start.argv.first().cloned().unwrap_or_default();
-    let (running, exec_error) = enter(context, start).await.map_err(|e| ours(&e, e.hint()))?;
-    match timeout(EXEC_TIMEOUT, executed(exec_error)).await {
-        Ok(Ok(None)) => Ok(running),
-        Ok(Ok(Some((errno, there)))) => {
-            running.shim.end(&context.procfs, &[]).await;
-            Err(not_executed(&program, errno, there))
-        }
-        Ok(Err(error)) => {
-            running.shim.end(&context.procfs, &[]).await;
-            let error = Error::Follow(error);
-            Err(ours(&error, error.hint()))
-        }
-        Err(_) => {
-            running.shim.end(&context.procfs, &[]).await;
-            Err(ours(&Error::ExecTimedOut, Error::ExecTimedOut.hint()))
-        }
+    let failed = |error: Error| ours(&error, error.hint());
+    let (running, waiting) = enter(context, start).await.map_err(failed)?;
+    let outcome = waiting.go().await;
+    let failure = match outcome {
+        Ok(None) => return Ok(running),
+        Ok(Some((errno, there))) => not_executed(&program, errno, there),
+        Err(error) => failed(error),
+    };
+    running.shim.end(&context.procfs, &[]).await;
+    Err(failure)
+}
+
+/// The way to a shim that waits to be told to go on.
+struct Waiting {
+    go: OwnedFd,
+    exec_error: Receiver,
+}
+
+impl Waiting {
+    /// Lets the command start; gives the error number if it could not be
+    /// executed, and whether its file is there.
+    async fn go(self) -> Result<Option<(i32, bool)>, Error> {
+        // A pipe takes one byte at once.
+        rustix::io::write(&self.go, b"g").map_err(|errno| Error::Follow(errno.into()))?;
+        let executed = timeout(EXEC_TIMEOUT, executed(self.exec_error)).await;
+        executed.map_err(|_| Error::ExecTimedOut)?.map_err(Error::Follow)
     }
 }
 
-async fn enter(context: &Context, start: Start) -> Result<(Running, Receiver), Error> {
+async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Error> {
     let wanted = start.target.as_ref().ok_or(Error::Incomplete("target"))?;
     let identity = start.identity.as_ref().ok_or(Error::Incomplete("identity"))?;
     if start.argv.is_empty() {
@@ -130,6 +140,7 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Receiver), E
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::Follow(e.into()));
     let (exec_error, exec_error_end) = pipe()?;
     let (exit_status, exit_status_end) = pipe()?;
+    let (go_end, go) = pipe()?;
     let mut descriptors = target_descriptors(&target)?;
     descriptors.extend(parts.into_vec().into_iter().map(|(part, fd)| (Role::Part(part), fd)));
     descriptors.extend([
@@ -138,20 +149,21 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Receiver), E
         (Role::Stderr, ends.stderr),
         (Role::ExecError, exec_error_end),
         (Role::ExitStatus, exit_status_end),
+        (Role::Go, go_end),
     ]);
     target.confirm()?;
     let order = order(&start, identity, &container);
     let pid = spawn::enter(&context.binary, order, descriptors).await?;
+    // If anything fails from here on `go` is dropped, and the shim ends without
+    // having started anything.
     let shim = Shim::new(pid).map_err(Error::Follow)?;
     // Once more, now that we are inside: the container that was joined is the
     // one that was asked for, or nothing runs.
-    if let Err(ended) = target.confirm() {
-        shim.end(&context.procfs, &[]).await;
-        return Err(ended.into());
-    }
+    target.confirm()?;
     let receiver = |fd: OwnedFd| Receiver::from_owned_fd(fd).map_err(Error::Follow);
+    let waiting = Waiting { go, exec_error: receiver(exec_error)? };
     let running = Running { shim, streams, exit_status: receiver(exit_status)?, target };
-    Ok((running, receiver(exec_error)?))
+    Ok((running, waiting))
 }
 
 /// Asks the runtime, pins the process, asks again: the two answers and the

@@ -6,17 +6,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kpexec_protocol::exit::Status as ExitStatus;
 use kpexec_protocol::server_message::Kind;
-use kpexec_protocol::{CHUNK, Exit, Failure, Reason, Started, WindowSize, client_message};
+use kpexec_protocol::{CHUNK, Exit, Failure, Reason, Started, client_message};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::fd::OwnedFd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::begin::Running;
-use super::streams::{Master, Streams};
+use super::streams::Streams;
 use super::{Answers, Context, Requests, descendants, say};
+use crate::pty;
 use crate::sys::start::EXIT_STATUS_SIZE;
 
 /// Messages of stdin on their way to the command: with [`CHUNK`], 256 KiB.
@@ -33,6 +35,10 @@ const HANG_UP: [(Signal, Duration); 2] =
 /// How long the shim's end may lag behind the command's, where both are one
 /// event: the container stopped.
 const SAME_EVENT: Duration = Duration::from_millis(20);
+
+/// How long output may be silent after the command's end, where something still
+/// holds its stream open.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// How long the target's first process may take to end once all others of its
 /// PID namespace have: pid_namespaces(7).
@@ -51,8 +57,8 @@ pub(super) async fn relay(
         return gone();
     }
     let (signals, wanted_signals) = mpsc::channel(8);
-    let (pumps, stdin, sizes) = pump(streams, answers);
-    let input = tokio::spawn(receive(requests, stdin, sizes, signals));
+    let Pumps { output, ended: drained, stdin, terminal } = Pumps::start(streams, answers);
+    let input = tokio::spawn(receive(requests, stdin, terminal, signals));
     let ended = tokio::select! {
         status = wait_status(&mut exit_status) => Some(status),
         () = answers.closed() => None,
@@ -68,8 +74,9 @@ pub(super) async fn relay(
     let with_target = killed && shim.ends_within(SAME_EVENT).await;
     shim.end(&context.procfs, &LEFT_BEHIND).await;
     input.abort();
-    // All writers are dead, so both streams end; how fast is the client's choice.
-    for pump in pumps {
+    // How fast the client takes the rest is its own choice.
+    drained.send_replace(true);
+    for pump in output {
         let _client_gone = pump.await;
     }
     match status {
@@ -113,72 +120,65 @@ async fn wait_status(exit_status: &mut Receiver) -> Option<i32> {
     Some(i32::from_ne_bytes(status))
 }
 
-type Pumps = Vec<JoinHandle<()>>;
+/// The tasks that carry bytes, and the ways to them.
+struct Pumps {
+    /// Of the command's output.
+    output: Vec<JoinHandle<()>>,
+    /// Set once no more output is to be expected.
+    ended: watch::Sender<bool>,
+    /// Where stdin goes.
+    stdin: Option<mpsc::Sender<Bytes>>,
+    /// Whose size the client sets.
+    terminal: Option<OwnedFd>,
+}
 
-/// Starts the tasks that carry bytes. Returns them, where stdin goes, and where
-/// sizes go.
-fn pump(
-    streams: Streams,
-    answers: &Answers,
-) -> (Pumps, Option<mpsc::Sender<Bytes>>, watch::Sender<WindowSize>) {
-    let (sizes, _) = watch::channel(WindowSize::default());
-    match streams {
-        Streams::Pipes { stdin, stdout, stderr } => {
-            let pumps = vec![
-                tokio::spawn(read(stdout, answers.clone(), Kind::Stdout)),
-                tokio::spawn(read(stderr, answers.clone(), Kind::Stderr)),
-            ];
-            (pumps, stdin.map(write), sizes)
-        }
-        Streams::Terminal { input, output } => {
-            let pumps =
-                vec![tokio::spawn(read_and_size(output, answers.clone(), sizes.subscribe()))];
-            (pumps, Some(write(input)), sizes)
+impl Pumps {
+    fn start(streams: Streams, answers: &Answers) -> Self {
+        let (ended, _) = watch::channel(false);
+        match streams {
+            Streams::Pipes { stdin, stdout, stderr } => {
+                let stdout = read(stdout, answers.clone(), Kind::Stdout, ended.subscribe());
+                let stderr = read(stderr, answers.clone(), Kind::Stderr, ended.subscribe());
+                let output = vec![tokio::spawn(stdout), tokio::spawn(stderr)];
+                Self { output, ended, stdin: stdin.map(write), terminal: None }
+            }
+            Streams::Terminal { input, output, size } => {
+                let output = read(output, answers.clone(), Kind::Stdout, ended.subscribe());
+                let output = vec![tokio::spawn(output)];
+                Self { output, ended, stdin: Some(write(input)), terminal: Some(size) }
+            }
         }
     }
 }
 
-async fn read(mut from: impl AsyncRead + Unpin, answers: Answers, kind: fn(Bytes) -> Kind) {
+/// Carries output to the client until it ends: by end of file, or by silence
+/// once the command has ended. A descriptor that the command gave away, or that
+/// the target took, must not keep the session.
+async fn read(
+    mut from: impl AsyncRead + Unpin,
+    answers: Answers,
+    kind: fn(Bytes) -> Kind,
+    mut ended: watch::Receiver<bool>,
+) {
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(CHUNK);
-        match from.read_buf(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        if !say(&answers, kind(buffer.split().freeze())).await {
+        let count = tokio::select! {
+            biased;
+            count = from.read_buf(&mut buffer) => count,
+            () = silence(&mut ended) => return,
+        };
+        if !matches!(count, Ok(1..)) || !say(&answers, kind(buffer.split().freeze())).await {
             return;
         }
     }
 }
 
-/// Reads a terminal, and gives it the sizes the client sends.
-async fn read_and_size(
-    mut master: Master,
-    answers: Answers,
-    mut sizes: watch::Receiver<WindowSize>,
-) {
-    let mut buffer = BytesMut::new();
-    loop {
-        buffer.reserve(CHUNK);
-        tokio::select! {
-            changed = sizes.changed() => {
-                if changed.is_err() {
-                    // No more sizes: read on alone.
-                    return read(master, answers, Kind::Stdout).await;
-                }
-                let size = *sizes.borrow_and_update();
-                // A terminal whose processes have ended takes no size.
-                let _ended = master.resize(size);
-            }
-            count = master.read_buf(&mut buffer) => match count {
-                Ok(0) | Err(_) => return,
-                Ok(_) => if !say(&answers, Kind::Stdout(buffer.split().freeze())).await {
-                    return;
-                },
-            },
-        }
-    }
+/// Waits for the command's end, then as long as output may take to be read.
+async fn silence(ended: &mut watch::Receiver<bool>) {
+    // An error is the sender's end, and with it the session's.
+    drop(ended.wait_for(|ended| *ended).await);
+    tokio::time::sleep(SILENCE).await;
 }
 
 /// Starts the task that writes stdin; dropping the sender is its end of file.
@@ -200,7 +200,7 @@ fn write(mut to: impl AsyncWrite + Unpin + Send + 'static) -> mpsc::Sender<Bytes
 async fn receive(
     mut requests: Requests,
     mut stdin: Option<mpsc::Sender<Bytes>>,
-    sizes: watch::Sender<WindowSize>,
+    terminal: Option<OwnedFd>,
     signals: mpsc::Sender<i32>,
 ) {
     use client_message::Kind as Request;
@@ -215,7 +215,10 @@ async fn receive(
             }
             Some(Request::Eof(_)) => stdin = None,
             Some(Request::Resize(size)) => {
-                sizes.send_replace(size);
+                if let Some(terminal) = &terminal {
+                    // A terminal whose processes have ended takes no size.
+                    let _ended = pty::resize(terminal, size);
+                }
             }
             Some(Request::Signal(number)) => {
                 if signals.send(number).await.is_err() {

@@ -5,7 +5,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use rustix::fd::OwnedFd;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{
     Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -32,10 +33,14 @@ pub(super) struct Shim {
 
 impl Shim {
     /// Takes the shim over from the entry process.
+    ///
+    /// Only a child of ours is taken: the report that named it came from a
+    /// process that shared its socket, for a moment, with one the target sees.
     pub fn new(pid: i32) -> io::Result<Self> {
         let id = Pid::from_raw(pid).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        // Our unreaped child: its PID cannot be another's yet.
         let pidfd = pidfd_open(id, PidfdFlags::NONBLOCK)?;
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(pidfd.as_fd()), look)?;
         Ok(Self { pid, pidfd: async_fd(pidfd)? })
     }
 
@@ -59,7 +64,8 @@ impl Shim {
         self.reap();
     }
 
-    /// Signals all descendants; those that appear meanwhile are killed later.
+    /// Signals all descendants, each once (SIGKILL: until it is gone), those
+    /// that appear meanwhile too. Says whether all are gone.
     async fn signal_until_gone(&self, procfs: &Procfs, signal: Signal, patience: Duration) -> bool {
         let begun = Instant::now();
         let mut told = Vec::new();
@@ -91,13 +97,18 @@ impl Shim {
     fn reap(&self) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         // Nothing can be done about a child that cannot be reaped.
-        let _status = waitid(WaitId::PidFd(rustix::fd::AsFd::as_fd(&self.pidfd)), options);
+        let _status = waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
     }
 }
 
 impl Drop for Shim {
+    /// For the ways out that do not come by [`Shim::end`]. Waits a moment for
+    /// the kernel, because a zombie of ours would hold up the target's end.
     fn drop(&mut self) {
         self.kill();
+        let mut poll = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let _late = rustix::event::poll(&mut poll, Some(&moment));
         self.reap();
     }
 }

@@ -33,8 +33,8 @@ pub enum Error {
 pub(super) enum Streams {
     /// `stdin` is absent where the command's is `/dev/null`.
     Pipes { stdin: Option<Sender>, stdout: Receiver, stderr: Receiver },
-    /// The terminal, once for each direction.
-    Terminal { input: Master, output: Master },
+    /// The terminal, once for each direction and once for its size.
+    Terminal { input: Master, output: Master, size: OwnedFd },
 }
 
 /// The command's ends.
@@ -64,7 +64,8 @@ impl Streams {
 fn open_terminal(size: WindowSize, owner: Owner) -> Result<(Streams, Ends), Error> {
     let Pty { devpts, master, slave } = Pty::open(owner, size)?;
     let input = Master::new(master.try_clone()?)?;
-    let streams = Streams::Terminal { input, output: Master::new(master)? };
+    let size = master.try_clone()?;
+    let streams = Streams::Terminal { input, output: Master::new(master)?, size };
     let ends = Ends {
         stdin: slave.try_clone()?,
         stdout: slave.try_clone()?,
@@ -106,11 +107,6 @@ impl Master {
     fn new(master: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&master, fcntl_getfl(&master)? | OFlags::NONBLOCK)?;
         async_fd(master).map(Self)
-    }
-
-    /// Gives the terminal a size.
-    pub fn resize(&self, size: WindowSize) -> rustix::io::Result<()> {
-        pty::resize(self.0.get_ref(), size)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use rustix::io::{self, Errno};
 
-fn last_errno() -> Errno {
+/// Why the last system call of this thread failed.
+pub(crate) fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 

@@ -2,19 +2,23 @@
 //!
 //! * the **entry process** calls [`spawn_shim`] and ends soon after;
 //! * the **shim** is the entry process's sibling, so `serve` is its parent. It
-//!   is the first process of ours in the target's PID namespace, reaps what the
-//!   command leaves behind, says how the command ended, and waits to be killed;
+//!   is the first process of ours in the target's PID namespace. It does nothing
+//!   until `serve` tells it to go on, and ends if `serve` never does; then it
+//!   reaps what the command leaves behind, says how the command ended, and
+//!   waits to be killed;
 //! * the **command** is the shim's child.
 //!
 //! Neither the shim nor the command allocates, locks or logs: all memory they
 //! use was prepared by the entry process.
 
-use std::ffi::CStr;
+use std::ffi::CString;
 use std::ptr;
 
 use libc::{c_char, c_int, c_long, pid_t};
 use rustix::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::io::{self, Errno};
+
+use super::call::last_errno;
 
 /// What the command's process says when no candidate could be executed: the
 /// error number, then 1 if the file is there and 0 if not, as two native `i32`.
@@ -24,24 +28,71 @@ pub(crate) const EXEC_ERROR_SIZE: usize = 8;
 /// `i32`.
 pub(crate) const EXIT_STATUS_SIZE: usize = 4;
 
-/// Everything the two processes need, prepared before they exist.
-pub(crate) struct Prepared<'a> {
+/// A command, and the descriptors of its two processes.
+pub(crate) struct Command<'a> {
     /// Paths to try in turn.
-    pub candidates: &'a [&'a CStr],
-    /// Null-terminated.
-    pub argv: &'a [*const c_char],
-    /// Null-terminated.
-    pub env: &'a [*const c_char],
+    pub candidates: &'a [CString],
+    pub argv: &'a [CString],
+    pub env: &'a [CString],
     pub stdin: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
     /// A pipe with close-on-exec set.
     pub exec_error: BorrowedFd<'a>,
     pub exit_status: BorrowedFd<'a>,
+    /// A pipe: one byte tells the shim to go on.
+    pub go: BorrowedFd<'a>,
     /// `/dev/null`, for the shim.
     pub null: BorrowedFd<'a>,
     /// Whether stdin becomes the controlling terminal.
     pub terminal: bool,
+}
+
+/// The same, as execve(2) takes it: prepared before the processes exist.
+struct Prepared<'a> {
+    command: &'a Command<'a>,
+    candidates: Vec<*const c_char>,
+    /// Null-terminated.
+    argv: Vec<*const c_char>,
+    /// Null-terminated.
+    env: Vec<*const c_char>,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(command: &'a Command<'a>) -> Self {
+        let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).collect();
+        let ended = |texts: &[CString]| {
+            let mut all: Vec<*const c_char> = pointers(texts);
+            all.push(ptr::null());
+            all
+        };
+        Self {
+            command,
+            candidates: pointers(command.candidates),
+            argv: ended(command.argv),
+            env: ended(command.env),
+        }
+    }
+}
+
+/// Proof that this process had one thread. The entry process, the only one to
+/// ask, starts none afterwards.
+pub(crate) struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Counts the threads: proc_pid_status(5).
+    ///
+    /// # Errors
+    /// `EBUSY` if there are several, or `/proc` does not tell.
+    pub(crate) fn confirm() -> io::Result<Self> {
+        let status = std::fs::read_to_string("/proc/self/status").map_err(|_| Errno::BUSY)?;
+        let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+        if threads.is_some_and(|count| count.trim() == "1") {
+            Ok(Self(()))
+        } else {
+            Err(Errno::BUSY)
+        }
+    }
 }
 
 /// Starts the shim, which starts the command. Returns the shim's PID as this
@@ -49,14 +100,15 @@ pub(crate) struct Prepared<'a> {
 ///
 /// # Errors
 /// When clone(2) fails.
-pub(crate) fn spawn_shim(prepared: &Prepared<'_>) -> io::Result<pid_t> {
-    // SAFETY: the entry process is single-threaded (it was executed by `serve`
-    // and starts no thread), so its child sees no lock held by another. The
-    // child runs `shim` only, which neither allocates nor returns.
+pub(crate) fn spawn_shim(_: &SingleThreaded, command: &Command<'_>) -> io::Result<pid_t> {
+    let prepared = Prepared::new(command);
+    // SAFETY: this process has one thread, as the caller has proved, so its
+    // child sees no lock held by another. The child runs `shim` only, which
+    // neither allocates nor returns.
     match unsafe { fork_with(libc::CLONE_PARENT) } {
-        0 => shim(prepared),
+        0 => shim(&prepared),
         pid if pid > 0 => Ok(pid),
-        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)),
+        _ => Err(last_errno()),
     }
 }
 
@@ -84,10 +136,15 @@ unsafe fn fork_with(flags: c_int) -> pid_t {
 
 /// The shim's whole life.
 fn shim(prepared: &Prepared<'_>) -> ! {
+    let given = prepared.command;
     // SAFETY: all calls below take integers, or pointers to constants and to
     // memory of `prepared`, which this process holds a copy of; the child
     // forked here runs `command` only, which does not return either.
     unsafe {
+        // First of all: 0 is the entry process's socket to `serve`.
+        for standard in 0..3 {
+            libc::dup2(given.null.as_raw_fd(), standard);
+        }
         // Here, because changing credentials has cleared it before.
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         // Orphans of the command come to us, not to the target's first
@@ -95,24 +152,25 @@ fn shim(prepared: &Prepared<'_>) -> ! {
         // subreaper ends at the PID namespace.
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
         libc::prctl(libc::PR_SET_NAME, c"kpexec-shim".as_ptr());
+        let mut byte = 0_u8;
+        if libc::read(given.go.as_raw_fd(), (&raw mut byte).cast(), 1) != 1 {
+            // `serve` has gone or does not want us: that may have happened
+            // before the parent-death signal was set.
+            libc::_exit(125);
+        }
         let own = libc::getpid();
         let child = fork_with(0);
         if child == 0 {
             command(prepared, own);
         }
-        let null = prepared.null.as_raw_fd();
-        for standard in 0..3 {
-            libc::dup2(null, standard);
+        if child < 0 {
+            refuse(given.exec_error, true);
         }
         // Held open, the command's own pipes would never end.
-        let given = [prepared.stdin, prepared.stdout, prepared.stderr, prepared.exec_error];
-        for fd in given {
+        for fd in [given.stdin, given.stdout, given.stderr, given.exec_error, given.go] {
             libc::close(fd.as_raw_fd());
         }
-        if child < 0 {
-            libc::_exit(125);
-        }
-        reap(child, prepared.exit_status.as_raw_fd())
+        reap(child, given.exit_status.as_raw_fd())
     }
 }
 
@@ -144,19 +202,21 @@ unsafe fn reap(child: pid_t, exit_status: RawFd) -> ! {
 /// # Safety
 /// To be called in the shim's child only: it never returns.
 unsafe fn command(prepared: &Prepared<'_>, shim: pid_t) -> ! {
+    let given = prepared.command;
     // SAFETY: integers and prepared memory only, as in `shim`.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         if libc::getppid() != shim {
-            libc::_exit(125);
+            *libc::__errno_location() = libc::ESRCH;
+            refuse(given.exec_error, true);
         }
         libc::setsid();
-        if prepared.terminal {
-            libc::ioctl(prepared.stdin.as_raw_fd(), libc::TIOCSCTTY, 0);
+        if given.terminal {
+            libc::ioctl(given.stdin.as_raw_fd(), libc::TIOCSCTTY, 0);
         }
-        for (standard, fd) in (0..).zip([prepared.stdin, prepared.stdout, prepared.stderr]) {
+        for (standard, fd) in (0..).zip([given.stdin, given.stdout, given.stderr]) {
             if libc::dup2(fd.as_raw_fd(), standard) < 0 {
-                refuse(prepared.exec_error, true);
+                refuse(given.exec_error, true);
             }
         }
         reset_signals();
@@ -189,17 +249,17 @@ unsafe fn reset_signals() {
 /// shell. The last one that is there decides what is said.
 ///
 /// # Safety
-/// `prepared.argv` and `prepared.env` end with a null pointer, and all others
-/// point to C strings that live.
+/// To be called in the shim's child only: it never returns.
 unsafe fn execute(prepared: &Prepared<'_>) -> ! {
     let mut there = false;
     let mut errno = libc::ENOENT;
-    for path in prepared.candidates {
-        // SAFETY: as this function demands; `path` is a C string.
+    for path in &prepared.candidates {
+        // SAFETY: `Prepared::new` has made `path` a C string that lives, and
+        // both lists end with a null pointer.
         let (error, exists) = unsafe {
-            libc::execve(path.as_ptr(), prepared.argv.as_ptr(), prepared.env.as_ptr());
+            libc::execve(*path, prepared.argv.as_ptr(), prepared.env.as_ptr());
             let error = *libc::__errno_location();
-            (error, libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::F_OK, 0) == 0)
+            (error, libc::faccessat(libc::AT_FDCWD, *path, libc::F_OK, 0) == 0)
         };
         if exists || (error != libc::ENOENT && error != libc::ENOTDIR) {
             there = true;
@@ -208,7 +268,7 @@ unsafe fn execute(prepared: &Prepared<'_>) -> ! {
     }
     // SAFETY: sets this thread's own error number.
     unsafe { *libc::__errno_location() = errno };
-    refuse(prepared.exec_error, there)
+    refuse(prepared.command.exec_error, there)
 }
 
 /// Says why there is no command, and ends.
