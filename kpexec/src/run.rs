@@ -99,9 +99,8 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     let tty = choose_terminal(&cli);
     let mut signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
 
-    let cluster = Cluster::new(cli.kubeconfig.as_deref(), cli.context.as_deref()).await?;
-    let (target, cri_socket) = tokio::select! {
-        resolved = resolve(&cli, &cluster, pod) => resolved?,
+    let (cluster, target, cri_socket) = tokio::select! {
+        resolved = resolve(&cli, pod) => resolved?,
         // Nothing has been made yet, so there is nothing to undo.
         signal = signals.next() => return Err(RunError::Interrupted(signal)),
     };
@@ -147,11 +146,12 @@ fn choose_terminal(cli: &Cli) -> bool {
     choice == Choice::Terminal
 }
 
-/// Finds the container and the CRI socket that knows it.
-async fn resolve(cli: &Cli, cluster: &Cluster, pod: &str) -> Result<(Target, String), RunError> {
+/// Finds the cluster, the container and the CRI socket that knows it.
+async fn resolve(cli: &Cli, pod: &str) -> Result<(Cluster, Target, String), RunError> {
+    let cluster = Cluster::new(cli.kubeconfig.as_deref(), cli.context.as_deref()).await?;
     let namespace = cli.namespace.as_deref().unwrap_or(&cluster.namespace);
     target::check_name(namespace, "namespace")?;
-    let pod = target::fetch_pod(cluster, namespace, pod).await?;
+    let pod = target::fetch_pod(&cluster, namespace, pod).await?;
     let selection = target::select(&pod, cli.container.as_deref())?;
     if let Some(notice) = selection.notice.filter(|_| !cli.quiet) {
         report::notice(&notice);
@@ -159,10 +159,10 @@ async fn resolve(cli: &Cli, cluster: &Cluster, pod: &str) -> Result<(Target, Str
     let target = selection.target;
     let node = match cli.cri_socket {
         Some(_) => None,
-        None => target::fetch_node(cluster, &target.node).await?,
+        None => target::fetch_node(&cluster, &target.node).await?,
     };
     let socket = cri_socket::choose(cli.cri_socket.as_deref(), node.as_ref(), &target.runtime)?;
-    Ok((target, socket))
+    Ok((cluster, target, socket))
 }
 
 /// What is done between making the helper and deleting it.

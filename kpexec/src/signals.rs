@@ -12,32 +12,40 @@ use crate::session::Control;
 /// The same signal twice within this time is meant for kpexec.
 const TWICE: Duration = Duration::from_secs(2);
 
-/// The signals a user or a supervisor ends programs with.
+/// The signals a user or a supervisor ends programs with. One that we were told
+/// to ignore, as nohup(1) does, stays ignored.
 pub struct Signals {
-    interrupt: Stream,
-    terminate: Stream,
-    hangup: Stream,
-    quit: Stream,
+    interrupt: Option<Stream>,
+    terminate: Option<Stream>,
+    hangup: Option<Stream>,
+    quit: Option<Stream>,
 }
 
 impl Signals {
     /// From here on these signals no longer end the process by themselves.
     pub fn listen() -> io::Result<Self> {
+        // Where it cannot be read nothing is taken for ignored.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = ignored(&status);
+        let stream = |number: Signal, kind| {
+            let bit = 1 << (number.as_raw() - 1);
+            (ignored & bit == 0).then(|| signal(kind)).transpose()
+        };
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            quit: signal(SignalKind::quit())?,
+            interrupt: stream(Signal::INT, SignalKind::interrupt())?,
+            terminate: stream(Signal::TERM, SignalKind::terminate())?,
+            hangup: stream(Signal::HUP, SignalKind::hangup())?,
+            quit: stream(Signal::QUIT, SignalKind::quit())?,
         })
     }
 
     /// Waits for the next signal.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hangup.recv() => Signal::HUP,
-            _ = self.quit.recv() => Signal::QUIT,
+            () = received(&mut self.interrupt) => Signal::INT,
+            () = received(&mut self.terminate) => Signal::TERM,
+            () = received(&mut self.hangup) => Signal::HUP,
+            () = received(&mut self.quit) => Signal::QUIT,
         }
     }
 
@@ -56,6 +64,19 @@ impl Signals {
             let _ = command.try_send(Control::Signal(signal.as_raw()));
         }
     }
+}
+
+async fn received(stream: &mut Option<Stream>) {
+    match stream {
+        Some(stream) => drop(stream.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// The mask of ignored signals, bit n-1 for number n: proc_pid_status(5).
+fn ignored(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Remembers the last signal, to tell a second attempt from a first.
@@ -84,6 +105,13 @@ pub async fn follow_size(control: mpsc::Sender<Control>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nohup_ignores_is_read() {
+        // HUP is 1, PIPE is 13.
+        assert_eq!(ignored("Name:\tkpexec\nSigIgn:\t0000000000001001\n"), 1 | 1 << 12);
+        assert_eq!(ignored(""), 0);
+    }
 
     #[test]
     fn the_same_signal_twice_at_once_is_for_us() {
