@@ -2,59 +2,22 @@
 //! helper namespace of its own, so that it sees no helper of another.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use tests::command::{kpexec, run_kpexec, signal, wait};
 use tests::pod::wait_for_processes;
-use tests::{BOTH_NODES, cluster, kubectl};
+use tests::{BOTH_NODES, Namespace, kubectl};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A namespace for helpers, gone with its owner.
-struct HelperNamespace(&'static str);
-
-impl HelperNamespace {
-    fn create(name: &'static str) -> Result<Self> {
-        cluster::apply(&format!(
-            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: \
-             {{pod-security.kubernetes.io/enforce: privileged}}}}}}"
-        ))?;
-        Ok(Self(name))
-    }
-
-    fn pods(&self) -> Result<String> {
-        kubectl(&["get", "pods", "-n", self.0, "-o", "name"])
-    }
-
-    /// Deletion takes the kubelet a moment.
-    fn wait_until_empty(&self) -> Result<()> {
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let pods = self.pods()?;
-            if pods.is_empty() {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "left behind: {pods}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-impl Drop for HelperNamespace {
-    fn drop(&mut self) {
-        // A failed test has said why already.
-        let _gone = kubectl(&["delete", "namespace", self.0, "--wait=false"]);
-    }
-}
-
 #[test]
 fn the_helper_is_deleted_after_the_session() -> Result<()> {
-    let namespace = HelperNamespace::create("kpexec-after")?;
+    let namespace = Namespace::for_helpers("after")?;
     for pod in BOTH_NODES {
         for command in ["true", "no-such-program"] {
-            run_kpexec(&["--helper-namespace", namespace.0, pod, "--", command])?;
+            run_kpexec(&["--helper-namespace", namespace.name(), pod, "--", command])?;
         }
     }
     namespace.wait_until_empty()
@@ -62,10 +25,10 @@ fn the_helper_is_deleted_after_the_session() -> Result<()> {
 
 #[test]
 fn a_client_that_is_terminated_leaves_nothing() -> Result<()> {
-    let namespace = HelperNamespace::create("kpexec-terminated")?;
+    let namespace = Namespace::for_helpers("terminated")?;
     for (pod, mark) in BOTH_NODES.into_iter().zip(["83001", "83002"]) {
         for (sent, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
-            let arguments = ["--helper-namespace", namespace.0, pod, "--", "sleep", mark];
+            let arguments = ["--helper-namespace", namespace.name(), pod, "--", "sleep", mark];
             let mut client = kpexec(&arguments).stdin(Stdio::null()).spawn()?;
             wait_for_processes(mark, 1)?;
             signal(client.id(), sent)?;
@@ -77,29 +40,62 @@ fn a_client_that_is_terminated_leaves_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_command_that_heeds_no_signal_ends_with_the_second_one() -> Result<()> {
+    let namespace = Namespace::for_helpers("insisting")?;
+    for (pod, mark) in BOTH_NODES.into_iter().zip(["83005", "83006"]) {
+        let script = format!("trap '' INT HUP TERM; sleep {mark}; sleep {mark}");
+        let arguments = ["--helper-namespace", namespace.name(), pod, "--", "sh", "-c", &script];
+        let mut client = kpexec(&arguments).stdin(Stdio::null()).spawn()?;
+        wait_for_processes(mark, 1)?;
+        signal(client.id(), Signal::INT)?;
+        std::thread::sleep(Duration::from_millis(300));
+        ensure!(client.try_wait()?.is_none(), "{pod}: the first signal was the command's");
+        signal(client.id(), Signal::INT)?;
+        ensure!(wait(&mut client, LIMIT)?.code() == Some(130), "{pod}");
+        wait_for_processes(mark, 0)?;
+    }
+    namespace.wait_until_empty()
+}
+
+#[test]
 fn a_client_that_is_killed_takes_its_command_with_it() -> Result<()> {
-    let namespace = HelperNamespace::create("kpexec-killed")?;
+    let namespace = Namespace::for_helpers("killed")?;
     for (pod, mark) in BOTH_NODES.into_iter().zip(["83003", "83004"]) {
-        let arguments = ["--helper-namespace", namespace.0, pod, "--", "sleep", mark];
+        let arguments = ["--helper-namespace", namespace.name(), pod, "--", "sleep", mark];
         let mut client = kpexec(&arguments).stdin(Stdio::null()).spawn()?;
         wait_for_processes(mark, 1)?;
         client.kill()?;
         client.wait()?;
         wait_for_processes(mark, 0)?;
-        // Nobody is left to delete the helper; it ends by itself within 75 s
-        // (60 s idle, looked for every 5 s), which is longer than this test.
-        ensure!(!namespace.pods()?.is_empty(), "{pod}: the helper was expected to stay");
     }
+    // Nobody is left to delete the helpers; they end by themselves after a
+    // minute without a session.
+    kubectl(&[
+        "wait",
+        "--timeout=90s",
+        "--for=jsonpath={.status.phase}=Succeeded",
+        "-n",
+        namespace.name(),
+        "pod",
+        "--all",
+    ])?;
     Ok(())
 }
 
 #[test]
 fn a_client_interrupted_while_the_helper_starts_leaves_nothing() -> Result<()> {
-    let namespace = HelperNamespace::create("kpexec-interrupted")?;
+    let namespace = Namespace::for_helpers("interrupted")?;
     // An image that nobody has keeps the helper starting.
     let image = "10.200.0.1:5000/no-such-image:1";
-    let arguments =
-        ["--helper-namespace", namespace.0, "--helper-image", image, "distroless", "--", "true"];
+    let arguments = [
+        "--helper-namespace",
+        namespace.name(),
+        "--helper-image",
+        image,
+        "distroless",
+        "--",
+        "true",
+    ];
     for delay in [0, 50, 200, 400] {
         let mut client = kpexec(&arguments).stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
         std::thread::sleep(Duration::from_millis(delay));

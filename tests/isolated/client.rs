@@ -168,7 +168,7 @@ pub async fn collect(mut answers: Streaming<ServerMessage>) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// bash stands in for the toolset: what counts here is where it is.
+/// busybox stands in for the toolset: what counts here is where it is.
 fn make_toolset(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder.join("bin"))?;
     fs::copy("/bin/busybox", folder.join("bin/busybox"))?;

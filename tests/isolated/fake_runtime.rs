@@ -8,7 +8,6 @@ use anyhow::Result;
 use k8s_cri::v1::{
     ContainerState, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse,
 };
-use prost::Message;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::server::{Grpc, UnaryService};
@@ -126,17 +125,4 @@ where
             Ok(Grpc::new(codec).unary(service, request).await)
         })
     }
-}
-
-#[test]
-fn the_imitation_answers_as_its_message_is_defined() {
-    let answer = Answer {
-        id: "c0ffee".into(),
-        pid: 7,
-        state: ContainerState::ContainerRunning,
-        runtime_type: "io.containerd.runc.v2",
-    };
-    let bytes = answer.response().encode_to_vec();
-    let read = ContainerStatusResponse::decode(bytes.as_slice()).expect("it is valid");
-    assert_eq!(read.status.map(|status| status.id).as_deref(), Some("c0ffee"));
 }

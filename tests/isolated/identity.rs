@@ -54,23 +54,32 @@ fn identity(capabilities: u64) -> Identity {
 }
 
 #[tokio::test]
+async fn an_id_the_user_namespace_lacks_is_refused() -> Result<()> {
+    let node = Node::start().await?;
+    let mut request = node.request(&["id"]);
+    // -1 is no id in any namespace.
+    request.identity = Some(Identity { uid: u32::MAX, ..Identity::default() });
+    let failure = node.run(request, b"").await?.failure.context("it ran")?;
+    assert!(failure.message.contains("user 4294967295 does not exist"), "{}", failure.message);
+    Ok(())
+}
+
+#[tokio::test]
 async fn uid_gid_and_groups_are_those_asked_for() -> Result<()> {
     let node = Node::start().await?;
-    if !rustix::process::geteuid().is_root() {
-        // One id is all an ordinary user's namespace has: the others must be
-        // refused, not silently replaced.
-        let mut request = node.request(&["id"]);
-        request.identity = Some(Identity { uid: 1000, gid: 1000, ..Identity::default() });
-        let failure = node.run(request, b"").await?.failure.context("it ran")?;
-        assert!(failure.message.contains("user 1000 does not exist"), "{}", failure.message);
-        return Ok(());
-    }
+    // An ordinary user's namespace has one id, and forbids setgroups(2): user 0
+    // with what groups it has is all that can be asked for there.
+    let (id, groups) = match rustix::process::geteuid().is_root() {
+        true => (1000, vec![7, 42]),
+        false => (0, Vec::new()),
+    };
     let mut request = node.request(&["grep", "-E", "^(Uid|Gid|Groups)", "/proc/self/status"]);
-    request.identity =
-        Some(Identity { uid: 1000, gid: 1001, groups: vec![7, 42], capabilities: 0 });
+    request.identity = Some(Identity { uid: id, gid: id, groups: groups.clone(), capabilities: 0 });
     let outcome = node.run(request, b"").await?;
     let text = outcome.text().replace('\t', " ");
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    assert_eq!(lines, ["Uid: 1000 1000 1000 1000", "Gid: 1001 1001 1001 1001", "Groups: 7 42"]);
+    let groups: String = groups.iter().map(|group| format!(" {group}")).collect();
+    let four = format!("{id} {id} {id} {id}");
+    assert_eq!(lines, [format!("Uid: {four}"), format!("Gid: {four}"), format!("Groups:{groups}")]);
     Ok(())
 }

@@ -4,11 +4,13 @@
 
 pub mod cluster;
 pub mod command;
+pub mod namespace;
 pub mod pod;
 pub mod terminal;
 
 pub use cluster::{Cluster, kubectl};
 pub use command::{Output, kpexec};
+pub use namespace::Namespace;
 pub use pod::Pod;
 
 /// The demo pods of both nodes: a hardened one without a shell, and a plain one.

@@ -2,18 +2,17 @@
 //! registry.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::buildah::Buildah;
-use crate::cluster::images::install_busybox;
 use crate::cluster::layout::{self, REGISTRY};
 use crate::cluster::lock;
 use crate::digest::Inputs;
-use crate::run;
+use crate::{run, toolset};
 
 const REPOSITORY: &str = "kpexec-helper";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -125,27 +124,30 @@ fn lay_out(helper: &Path, root: &Path) -> Result<()> {
     if root.exists() {
         fs::remove_dir_all(root)?;
     }
-    let bin = root.join("toolset/bin");
-    for folder in ["dev", "proc", "run", "sys", "tmp"] {
+    for folder in ["dev", "proc", "run", "sys", "tmp", "toolset"] {
         fs::create_dir_all(root.join(folder))?;
     }
-    fs::create_dir_all(&bin)?;
-    install(helper, &root.join("node-helper"))?;
-    // Before busybox, which has an applet for every name that is still free.
-    install(Path::new("/bin/bash-static"), &bin.join("bash"))?;
-    symlink("bash", bin.join("sh"))?;
-    install_busybox(&bin)?;
-    // Whatever the umask was: the image must not depend on it.
-    for folder in ["", "dev", "proc", "run", "sys", "toolset", "toolset/bin"] {
-        fs::set_permissions(root.join(folder), fs::Permissions::from_mode(0o755))?;
-    }
-    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
-    Ok(())
+    fs::copy(helper, root.join("node-helper"))?;
+    toolset::lay_out(&root.join("toolset"))?;
+    normalize(root)?;
+    Ok(fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?)
 }
 
-fn install(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
-    Ok(fs::set_permissions(to, fs::Permissions::from_mode(0o755))?)
+/// Whatever the umask was: the image must not depend on it.
+fn normalize(path: &Path) -> Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let program = metadata.permissions().mode() & 0o100 != 0;
+    let mode = if metadata.is_dir() || program { 0o755 } else { 0o644 };
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            normalize(&entry?.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The helper, without a dynamic linker: the image has none.

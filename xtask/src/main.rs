@@ -13,6 +13,7 @@ mod run;
 mod setup;
 mod source_rules;
 mod test;
+mod toolset;
 
 use std::process::ExitCode;
 
