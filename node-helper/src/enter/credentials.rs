@@ -8,6 +8,10 @@ use rustix::thread::{
     set_keep_capabilities,
 };
 
+/// How a user namespace shows a group it does not map: user_namespaces(7),
+/// "Unmapped user and group IDs".
+const OVERFLOW_GID: u32 = 65534;
+
 /// Who the session is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
@@ -83,8 +87,11 @@ impl Credentials {
         drop_bounding(sets.bounding).map_err(call("drop the bounding set"))?;
         clear_ambient_capability_set().map_err(call("clear the ambient set"))?;
         set_keep_capabilities(true).map_err(call("keep capabilities"))?;
-        let groups: Vec<_> = self.groups.iter().copied().map(Gid::from_raw).collect();
-        setgroups(&groups).map_err(nix_call("set the supplementary groups"))?;
+        match set_groups(&self.groups) {
+            // The target's user namespace forbids it; `verify` decides.
+            Err(nix::errno::Errno::EPERM) if self.groups.is_empty() => {}
+            other => other.map_err(nix_call("set the supplementary groups"))?,
+        }
         let gid = Gid::from_raw(self.gid);
         setresgid(gid, gid, gid).map_err(nix_call("set the group"))?;
         let uid = Uid::from_raw(self.uid);
@@ -100,6 +107,19 @@ impl Credentials {
                 .map_err(call("raise an ambient capability"))?;
         }
         set_keep_capabilities(false).map_err(call("stop keeping capabilities"))
+    }
+
+    /// Whether these groups are the wanted ones. Where the user namespace
+    /// forbids setgroups(2) some cannot be given up: one that is the session's
+    /// own anyway, or that the namespace does not know, gives it nothing.
+    fn groups_are(&self, found: &[u32]) -> bool {
+        let sorted = |groups: &[u32]| {
+            let mut groups = groups.to_vec();
+            groups.sort_unstable();
+            groups
+        };
+        let nothing = |group: &u32| [self.gid, OVERFLOW_GID].contains(group);
+        sorted(found) == sorted(&self.groups) || self.groups.is_empty() && found.iter().all(nothing)
     }
 
     /// Reads the identity back, by another library than the one that set it,
@@ -118,21 +138,37 @@ impl Credentials {
         if (found.real, found.effective, found.saved) != (gid, gid, gid) {
             return Err(Error::Differs("groups"));
         }
-        let mut groups: Vec<_> = getgroups()
-            .map_err(nix_call("read the groups back"))?
-            .iter()
-            .map(|g| g.as_raw())
-            .collect();
-        let mut wanted = self.groups.clone();
-        groups.sort_unstable();
-        wanted.sort_unstable();
-        if groups != wanted {
+        if !self.groups_are(&read_groups()?) {
             return Err(Error::Differs("supplementary groups"));
         }
         if read_sets()? != self.sets() {
             return Err(Error::Differs("capabilities"));
         }
         Ok(())
+    }
+}
+
+/// Sets the supplementary groups, in whatever order.
+fn set_groups(groups: &[u32]) -> nix::Result<()> {
+    let groups: Vec<_> = groups.iter().copied().map(Gid::from_raw).collect();
+    setgroups(&groups)
+}
+
+fn read_groups() -> Result<Vec<u32>, Error> {
+    let groups = getgroups().map_err(nix_call("read the groups back"))?;
+    Ok(groups.iter().map(|group| group.as_raw()).collect())
+}
+
+/// Gives up the helper's own groups, before any namespace is joined in which
+/// that may be forbidden.
+///
+/// # Errors
+/// When setgroups(2) fails; `EPERM` is no error: an ordinary user's namespace
+/// (user_namespaces(7), "The /proc/pid/setgroups file") can only be a test's.
+pub fn leave_groups() -> Result<(), Error> {
+    match set_groups(&[]) {
+        Err(nix::errno::Errno::EPERM) => Ok(()),
+        other => other.map_err(nix_call("leave the helper's groups")),
     }
 }
 
@@ -210,6 +246,19 @@ mod tests {
         let user = credentials(1000, 0b110).sets();
         assert_eq!((user.ambient, user.inheritable), (0b110, 0b110));
         assert_eq!((user.effective, user.permitted), (0b110, 0b110));
+    }
+
+    #[test]
+    fn groups_that_give_more_are_noticed() {
+        let own = Credentials { gid: 5, ..credentials(0, 0) };
+        for harmless in [&[][..], &[5], &[OVERFLOW_GID, 5]] {
+            assert!(own.groups_are(harmless), "{harmless:?}");
+        }
+        assert!(!own.groups_are(&[5, 6]));
+        let asked = Credentials { groups: vec![7, 8], ..own };
+        assert!(asked.groups_are(&[8, 7]));
+        assert!(!asked.groups_are(&[7]));
+        assert!(!asked.groups_are(&[5]));
     }
 
     #[test]

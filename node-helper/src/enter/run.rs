@@ -274,6 +274,7 @@ fn name(step: Step) -> &'static str {
 
 fn harden() -> Result<(), Error> {
     harden_again()?;
+    super::credentials::leave_groups()?;
     // For ps(1) on the node.
     nix_call("set the name", prctl::set_name(ENTRY_NAME))?;
     // Not 0: that still runs a piped core_pattern, in the node's namespaces and

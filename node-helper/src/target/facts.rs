@@ -52,6 +52,12 @@ struct Range {
 }
 
 impl IdMap {
+    /// The map of one's own user namespace: every id stands for itself, but for
+    /// -1, which is none.
+    pub fn identity() -> Self {
+        Self(vec![Range { inside: 0, outside: 0, count: u32::MAX }])
+    }
+
     /// Reads a map; `None` if a line is not three numbers.
     pub fn parse(text: &str) -> Option<Self> {
         text.lines()
@@ -118,6 +124,8 @@ mod tests {
     #[test]
     fn the_initial_map_is_the_identity() {
         let map = IdMap::parse("         0          0 4294967295\n").unwrap();
+        assert_eq!(map, IdMap::identity());
         assert_eq!(map.outside(1000), Some(1000));
+        assert_eq!(map.outside(u32::MAX), None);
     }
 }

@@ -123,12 +123,11 @@ impl TargetProcess {
         if !facts::cgroup_names(&cgroup, container_id) {
             return Err(Error::AnotherProcess { pid, container_id: container_id.to_owned() });
         }
-        let uid_map = id_map(&folder, c"uid_map", "uid_map", pid)?;
-        let gid_map = id_map(&folder, c"gid_map", "gid_map", pid)?;
         let own =
             procfs.process(std::process::id().cast_signed()).map_err(call("compare with us"))?;
         let namespaces = namespaces(&folder, &own, pid)?;
         refuse_node_mounts(procfs, &namespaces, pid)?;
+        let (uid_map, gid_map) = id_maps(&folder, &namespaces, pid)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(&folder, "root", flags, Mode::empty()).map_err(call("open the root"))?;
         let process = Self { pid, pidfd, folder, stat, root, namespaces, uid_map, gid_map };
@@ -199,13 +198,21 @@ fn text(
     String::from_utf8(bytes).map_err(|_| Error::Malformed { file, pid })
 }
 
-fn id_map(
+/// How the process's user namespace numbers users and groups for us. The files
+/// of a namespace we share tell of its parent instead: user_namespaces(7).
+fn id_maps(
     folder: &OwnedFd,
-    name: &std::ffi::CStr,
-    file: &'static str,
+    namespaces: &[(Namespace, OwnedFd)],
     pid: i32,
-) -> Result<IdMap, Error> {
-    IdMap::parse(&text(folder, name, file, pid)?).ok_or(Error::Malformed { file, pid })
+) -> Result<(IdMap, IdMap), Error> {
+    if !namespaces.iter().any(|(kind, _)| *kind == Namespace::User) {
+        return Ok((IdMap::identity(), IdMap::identity()));
+    }
+    let map = |name, file| {
+        let text = text(folder, name, file, pid)?;
+        IdMap::parse(&text).ok_or(Error::Malformed { file, pid })
+    };
+    Ok((map(c"uid_map", "uid_map")?, map(c"gid_map", "gid_map")?))
 }
 
 /// Opens every namespace that is not our own. A kernel without a kind of
