@@ -110,7 +110,7 @@ fn general() -> CapabilitySet {
 }
 
 /// containerd's default capabilities.
-pub fn runtime_default() -> CapabilitySet {
+fn runtime_default() -> CapabilitySet {
     RUNTIME_DEFAULT.iter().filter_map(|name| Capability::from_name(name)).collect()
 }
 

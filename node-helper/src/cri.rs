@@ -27,6 +27,9 @@ const POD_NAME: &str = "io.kubernetes.pod.name";
 const POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 const CONTAINER_NAME: &str = "io.kubernetes.container.name";
 
+/// CRI-O's annotation of the runtime handler.
+const CRIO_HANDLER: &str = "io.kubernetes.cri-o.RuntimeHandler";
+
 /// Why a container cannot be entered, as far as the runtime can tell.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -85,6 +88,20 @@ pub struct Container {
     pub workdir: String,
 }
 
+impl Info {
+    /// The name of the sandboxed runtime, where it is one. containerd tells the
+    /// kind of runtime; of CRI-O's handlers only the name is known, which is
+    /// whatever the node's administrator chose: the usual ones are recognized.
+    fn sandbox(&self) -> Option<String> {
+        if let Some(kind) = &self.runtime_type {
+            return (kind != "io.containerd.runc.v2").then(|| kind.clone());
+        }
+        let handler = self.runtime_spec.as_ref()?.annotations.get(CRIO_HANDLER)?;
+        let known = ["gvisor", "kata", "runsc"];
+        known.iter().any(|name| handler.contains(name)).then(|| handler.clone())
+    }
+}
+
 /// The JSON behind `info["info"]`. containerd and CRI-O agree on these names.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -98,6 +115,8 @@ struct Info {
 #[derive(Debug, Deserialize)]
 struct RuntimeSpec {
     process: Option<Process>,
+    #[serde(default)]
+    annotations: HashMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,9 +178,8 @@ fn read(target: &Target, response: ContainerStatusResponse) -> Result<Container,
     }
     let info = response.info.get("info").ok_or(Error::Unusable("it has no verbose part"))?;
     let info: Info = serde_json::from_str(info)?;
-    match info.runtime_type {
-        Some(kind) if kind != "io.containerd.runc.v2" => return Err(Error::Sandboxed(kind)),
-        _ => {}
+    if let Some(sandbox) = info.sandbox() {
+        return Err(Error::Sandboxed(sandbox));
     }
     if info.pid <= 1 {
         return Err(Error::Unusable("it names no process"));
@@ -260,6 +278,14 @@ mod tests {
     fn a_sandboxed_container_is_refused() {
         let info = CONTAINERD.replace("runc.v2", "runsc.v1");
         assert!(matches!(read(&target(), answer(&info)), Err(Error::Sandboxed(_))));
+        let handler = |name: &str| {
+            let annotations = format!(r#""annotations":{{"{CRIO_HANDLER}":"{name}"}},"process""#);
+            read(&target(), answer(&CRIO.replace(r#""process""#, &annotations)))
+        };
+        assert!(matches!(handler("kata-qemu"), Err(Error::Sandboxed(_))));
+        assert!(matches!(handler("runsc"), Err(Error::Sandboxed(_))));
+        assert!(handler("runc").is_ok());
+        assert!(handler("high-performance").is_ok());
     }
 
     #[test]

@@ -158,7 +158,7 @@ pub async fn collect(mut answers: Streaming<ServerMessage>) -> Result<Outcome> {
                     Some(exit::Status::Signal(signal)) => outcome.signal = Some(signal),
                     None => bail!("an exit without a status"),
                 },
-                Some(Answer::Started(_)) => {}
+                Some(Answer::Started(_) | Answer::StdinTaken(_)) => {}
                 None => bail!("an empty answer"),
             }
         }

@@ -108,3 +108,19 @@ async fn a_signal_reaches_the_commands_group() -> Result<()> {
     assert_eq!((outcome.text().as_str(), outcome.code), ("got", Some(5)), "{outcome:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_signal_overtakes_stdin_that_nobody_reads() -> Result<()> {
+    let node = Node::start().await?;
+    let mut request = node.request(&["sleep", "71006"]);
+    request.stdin = true;
+    let (requests, mut answers) = node.open(request).await?;
+    answers.message().await?.context("no answer")?;
+    for _ in 0..kpexec_protocol::STDIN_WINDOW / kpexec_protocol::CHUNK {
+        requests.send(message(Request::Stdin(vec![0; kpexec_protocol::CHUNK].into()))).await?;
+    }
+    requests.send(message(Request::Signal(2))).await?;
+    let outcome = collect(answers).await?;
+    assert_eq!(outcome.signal, Some(2), "{:?}", outcome.failure);
+    Ok(())
+}

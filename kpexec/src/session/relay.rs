@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 use kpexec_protocol::{
-    CHUNK, ClientMessage, Eof, Exit, WindowSize, client_message, exit, server_message,
+    CHUNK, ClientMessage, Eof, Exit, STDIN_WINDOW, WindowSize, client_message, exit, server_message,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{Session, SessionError};
 use crate::exit_code;
@@ -46,17 +46,19 @@ pub struct Local {
 pub async fn relay(session: &mut Session, local: Local) -> Result<Option<u8>, SessionError> {
     let Local { stdin, control, output } = local;
     let to_helper = session.to_helper.clone();
+    let (taken, told) = watch::channel(0);
     // Never waits for the other: a command that reads nothing can still write.
     tokio::select! {
         biased;
-        end = receive(session, &output) => end,
-        never = send(to_helper, stdin, control) => match never {},
+        end = receive(session, &output, &taken) => end,
+        never = send(to_helper, stdin, told, control) => match never {},
     }
 }
 
 async fn receive(
     session: &mut Session,
     output: &mpsc::Sender<Output>,
+    taken: &watch::Sender<u64>,
 ) -> Result<Option<u8>, SessionError> {
     loop {
         let message = match session.from_helper.message().await {
@@ -70,6 +72,10 @@ async fn receive(
             Some(server_message::Kind::Exit(exit)) => return code_of(&exit).map(Some),
             Some(server_message::Kind::Failure(failure)) => {
                 return Err(SessionError::Refused(failure));
+            }
+            Some(server_message::Kind::StdinTaken(total)) => {
+                taken.send_replace(total);
+                continue;
             }
             // Unknown kinds may come from a newer helper; they must not be
             // something that matters, or the protocol's version would differ.
@@ -94,9 +100,13 @@ fn code_of(exit: &Exit) -> Result<u8, SessionError> {
 async fn send(
     to_helper: mpsc::Sender<ClientMessage>,
     mut stdin: Option<mpsc::Receiver<Bytes>>,
+    mut taken: watch::Receiver<u64>,
     mut control: mpsc::Receiver<Control>,
 ) -> std::convert::Infallible {
+    let mut sent = 0;
     loop {
+        // What the command does not take would hold up the signals behind it.
+        let room = sent < *taken.borrow_and_update() + (STDIN_WINDOW - CHUNK) as u64;
         let kind = tokio::select! {
             // Control first: it is rare, and somebody is waiting for it.
             biased;
@@ -104,9 +114,11 @@ async fn send(
                 Control::Resize(size) => client_message::Kind::Resize(size),
                 Control::Signal(number) => client_message::Kind::Signal(number),
             },
-            chunk = next(&mut stdin) => match chunk {
+            Ok(()) = taken.changed(), if !room => continue,
+            chunk = next(&mut stdin), if room => match chunk {
                 Some(bytes) => {
                     debug_assert!(bytes.len() <= CHUNK, "the protocol bounds stdin's pieces");
+                    sent += bytes.len() as u64;
                     client_message::Kind::Stdin(bytes)
                 }
                 None => {

@@ -23,10 +23,10 @@ use tools_overlay::Parts;
 use super::credentials::Credentials;
 use super::message::{Descriptor, Order, Report, Role};
 use super::plan::{Step, plan};
-use super::start::{Descriptors, start};
+use super::start::start;
 use super::{seal, spawn};
 use crate::sys::call;
-use crate::sys::start::SingleThreaded;
+use crate::sys::start::{Descriptors, SingleThreaded};
 use crate::target::Namespace;
 
 /// Why a step failed.
@@ -239,7 +239,7 @@ impl Entry {
             go: self.descriptor(Role::Go)?,
             null: null.as_fd(),
         };
-        start(&self.alone, &self.order, &descriptors).map_err(|errno| Error::Call("fork", errno))
+        start(&self.alone, &self.order, descriptors).map_err(|errno| Error::Call("fork", errno))
     }
 }
 

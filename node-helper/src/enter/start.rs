@@ -2,29 +2,10 @@
 
 use std::ffi::CString;
 
-use rustix::fd::BorrowedFd;
 use rustix::io::{self, Errno};
 
 use super::message::Order;
-use crate::sys::start::{Command, SingleThreaded, spawn_shim};
-
-/// The descriptors of the command and its shim.
-pub(super) struct Descriptors<'a> {
-    /// The command's stdin; the terminal, where it has one.
-    pub stdin: BorrowedFd<'a>,
-    /// The command's stdout.
-    pub stdout: BorrowedFd<'a>,
-    /// The command's stderr.
-    pub stderr: BorrowedFd<'a>,
-    /// Where a failed execve(2) is told.
-    pub exec_error: BorrowedFd<'a>,
-    /// Where the command's end is told.
-    pub exit_status: BorrowedFd<'a>,
-    /// Where the shim is told to go on.
-    pub go: BorrowedFd<'a>,
-    /// `/dev/null`.
-    pub null: BorrowedFd<'a>,
-}
+use crate::sys::start::{Command, Descriptors, SingleThreaded, spawn_shim};
 
 /// Starts the shim and the command. Returns the shim's PID on the node.
 ///
@@ -33,7 +14,7 @@ pub(super) struct Descriptors<'a> {
 pub(super) fn start(
     alone: &SingleThreaded,
     order: &Order,
-    descriptors: &Descriptors<'_>,
+    descriptors: Descriptors<'_>,
 ) -> io::Result<i32> {
     let argv = c_strings(&order.argv)?;
     let env = c_strings(&order.env)?;
@@ -43,14 +24,8 @@ pub(super) fn start(
         candidates: &candidates,
         argv: &argv,
         env: &env,
-        stdin: descriptors.stdin,
-        stdout: descriptors.stdout,
-        stderr: descriptors.stderr,
-        exec_error: descriptors.exec_error,
-        exit_status: descriptors.exit_status,
-        go: descriptors.go,
-        null: descriptors.null,
         terminal: order.terminal,
+        descriptors,
     };
     spawn_shim(alone, &command)
 }

@@ -21,9 +21,6 @@ use super::{Answers, Context, Requests, descendants, say};
 use crate::pty;
 use crate::sys::start::EXIT_STATUS_SIZE;
 
-/// Messages of stdin on their way to the command: with [`CHUNK`], 256 KiB.
-const STDIN_QUEUE: usize = 4;
-
 /// What the command left behind when it ended by itself is not wanted: it gets
 /// a moment to see that its terminal is gone.
 const LEFT_BEHIND: [(Signal, Duration); 1] = [(Signal::SIGHUP, Duration::from_millis(200))];
@@ -127,7 +124,7 @@ struct Pumps {
     /// Set once no more output is to be expected.
     ended: watch::Sender<bool>,
     /// Where stdin goes.
-    stdin: Option<mpsc::Sender<Bytes>>,
+    stdin: Option<mpsc::UnboundedSender<Bytes>>,
     /// Whose size the client sets.
     terminal: Option<OwnedFd>,
 }
@@ -140,12 +137,14 @@ impl Pumps {
                 let stdout = read(stdout, answers.clone(), Kind::Stdout, ended.subscribe());
                 let stderr = read(stderr, answers.clone(), Kind::Stderr, ended.subscribe());
                 let output = vec![tokio::spawn(stdout), tokio::spawn(stderr)];
-                Self { output, ended, stdin: stdin.map(write), terminal: None }
+                let stdin = stdin.map(|stdin| write(stdin, answers.clone()));
+                Self { output, ended, stdin, terminal: None }
             }
             Streams::Terminal { input, output, size } => {
                 let output = read(output, answers.clone(), Kind::Stdout, ended.subscribe());
                 let output = vec![tokio::spawn(output)];
-                Self { output, ended, stdin: Some(write(input)), terminal: Some(size) }
+                let stdin = Some(write(input, answers.clone()));
+                Self { output, ended, stdin, terminal: Some(size) }
             }
         }
     }
@@ -182,13 +181,24 @@ async fn silence(ended: &mut watch::Receiver<bool>) {
 }
 
 /// Starts the task that writes stdin; dropping the sender is its end of file.
-fn write(mut to: impl AsyncWrite + Unpin + Send + 'static) -> mpsc::Sender<Bytes> {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(STDIN_QUEUE);
+/// The queue has no bound of its own: the client keeps to [`STDIN_WINDOW`].
+///
+/// [`STDIN_WINDOW`]: kpexec_protocol::STDIN_WINDOW
+fn write(
+    mut to: impl AsyncWrite + Unpin + Send + 'static,
+    answers: Answers,
+) -> mpsc::UnboundedSender<Bytes> {
+    let (sender, mut receiver) = mpsc::unbounded_channel::<Bytes>();
     tokio::spawn(async move {
+        let mut taken = 0;
         while let Some(bytes) = receiver.recv().await {
-            // The command has closed its stdin: what comes is thrown away, as a
-            // pipe's writer would be told by SIGPIPE.
+            // A command that has closed its stdin takes no more, and the client
+            // sends none: as a pipe's writer would be told by SIGPIPE.
             if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+            taken += bytes.len() as u64;
+            if !say(&answers, Kind::StdinTaken(taken)).await {
                 return;
             }
         }
@@ -199,7 +209,7 @@ fn write(mut to: impl AsyncWrite + Unpin + Send + 'static) -> mpsc::Sender<Bytes
 /// Sorts what the client sends, until it sends no more.
 async fn receive(
     mut requests: Requests,
-    mut stdin: Option<mpsc::Sender<Bytes>>,
+    mut stdin: Option<mpsc::UnboundedSender<Bytes>>,
     terminal: Option<OwnedFd>,
     signals: mpsc::Sender<i32>,
 ) {
@@ -208,7 +218,7 @@ async fn receive(
         match message.kind {
             Some(Request::Stdin(bytes)) => {
                 if let Some(sender) = &stdin
-                    && sender.send(bytes).await.is_err()
+                    && sender.send(bytes).is_err()
                 {
                     stdin = None;
                 }

@@ -28,24 +28,31 @@ pub(crate) const EXEC_ERROR_SIZE: usize = 8;
 /// `i32`.
 pub(crate) const EXIT_STATUS_SIZE: usize = 4;
 
-/// A command, and the descriptors of its two processes.
-pub(crate) struct Command<'a> {
-    /// Paths to try in turn.
-    pub candidates: &'a [CString],
-    pub argv: &'a [CString],
-    pub env: &'a [CString],
+/// The descriptors of the shim and the command.
+pub(crate) struct Descriptors<'a> {
+    /// The command's stdin; the terminal, where it has one.
     pub stdin: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
-    /// A pipe with close-on-exec set.
+    /// Where a failed execve(2) is told: a pipe with close-on-exec set.
     pub exec_error: BorrowedFd<'a>,
+    /// Where the command's end is told.
     pub exit_status: BorrowedFd<'a>,
     /// A pipe: one byte tells the shim to go on.
     pub go: BorrowedFd<'a>,
     /// `/dev/null`, for the shim.
     pub null: BorrowedFd<'a>,
+}
+
+/// A command, and what its two processes work with.
+pub(crate) struct Command<'a> {
+    /// Paths to try in turn.
+    pub candidates: &'a [CString],
+    pub argv: &'a [CString],
+    pub env: &'a [CString],
     /// Whether stdin becomes the controlling terminal.
     pub terminal: bool,
+    pub descriptors: Descriptors<'a>,
 }
 
 /// The same, as execve(2) takes it: prepared before the processes exist.
@@ -136,7 +143,7 @@ unsafe fn fork_with(flags: c_int) -> pid_t {
 
 /// The shim's whole life.
 fn shim(prepared: &Prepared<'_>) -> ! {
-    let given = prepared.command;
+    let given = &prepared.command.descriptors;
     // SAFETY: all calls below take integers, or pointers to constants and to
     // memory of `prepared`, which this process holds a copy of; the child
     // forked here runs `command` only, which does not return either.
@@ -202,7 +209,7 @@ unsafe fn reap(child: pid_t, exit_status: RawFd) -> ! {
 /// # Safety
 /// To be called in the shim's child only: it never returns.
 unsafe fn command(prepared: &Prepared<'_>, shim: pid_t) -> ! {
-    let given = prepared.command;
+    let given = &prepared.command.descriptors;
     // SAFETY: integers and prepared memory only, as in `shim`.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -211,7 +218,7 @@ unsafe fn command(prepared: &Prepared<'_>, shim: pid_t) -> ! {
             refuse(given.exec_error, true);
         }
         libc::setsid();
-        if given.terminal {
+        if prepared.command.terminal {
             libc::ioctl(given.stdin.as_raw_fd(), libc::TIOCSCTTY, 0);
         }
         for (standard, fd) in (0..).zip([given.stdin, given.stdout, given.stderr]) {
@@ -268,7 +275,7 @@ unsafe fn execute(prepared: &Prepared<'_>) -> ! {
     }
     // SAFETY: sets this thread's own error number.
     unsafe { *libc::__errno_location() = errno };
-    refuse(prepared.command.exec_error, there)
+    refuse(prepared.command.descriptors.exec_error, there)
 }
 
 /// Says why there is no command, and ends.

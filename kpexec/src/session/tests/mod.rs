@@ -116,6 +116,28 @@ async fn a_command_that_writes_before_it_reads_does_not_stop_everything() {
 }
 
 #[tokio::test]
+async fn a_signal_overtakes_stdin_that_is_not_taken() {
+    let server = server::start(V5, &[Answer::Serve]).await;
+    let mut session = session_with(&server, "deaf").await.unwrap();
+    let (controls, control) = mpsc::channel(1);
+    let (output, mut written) = mpsc::channel(4);
+    let stdin = Some(as_stdin(&noise(8 * MIB)));
+    let interrupt = async {
+        // Once all of stdin that may be sent is on its way.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        controls.send(Control::Signal(2)).await.unwrap();
+        written.recv().await
+    };
+    let relayed = relay(&mut session, Local { stdin, control, output });
+    let both = async { tokio::join!(relayed, interrupt) };
+    let (result, said) = timeout(Duration::from_secs(20), both).await.expect("a deadlock");
+    assert!(matches!(result, Ok(Some(0))), "{result:?}");
+    let Some(Output::Stdout(received)) = said else { panic!("{said:?}") };
+    let received: usize = std::str::from_utf8(&received).unwrap().parse().unwrap();
+    assert!((1..=MIB).contains(&received), "{received} bytes went before the signal");
+}
+
+#[tokio::test]
 async fn the_commands_end_is_the_sessions() {
     for (command, code) in [("seven", 7), ("killed", 137)] {
         let server = server::start(V5, &[Answer::Serve]).await;

@@ -189,7 +189,8 @@ async fn run(
     let mut status = exit::Status::Code(0);
     match command {
         b"cat" => {
-            while let Some(bytes) = stdin(&mut messages).await {
+            let mut taken = 0;
+            while let Some(bytes) = stdin(&mut messages, replies, &mut taken).await {
                 say(replies, Kind::Stdout(bytes)).await;
             }
         }
@@ -199,10 +200,20 @@ async fn run(
                 say(replies, Kind::Stdout(Bytes::from(vec![b'x'; 64 * 1024]))).await;
             }
             let mut total = 0;
-            while let Some(bytes) = stdin(&mut messages).await {
-                total += bytes.len();
-            }
+            while stdin(&mut messages, replies, &mut total).await.is_some() {}
             say(replies, Kind::Stderr(total.to_string().into())).await;
+        }
+        // Takes no stdin; ends with a signal, and says what came before it.
+        b"deaf" => {
+            let mut received = 0;
+            loop {
+                match messages.message().await.unwrap().unwrap().kind.unwrap() {
+                    client_message::Kind::Stdin(bytes) => received += bytes.len(),
+                    client_message::Kind::Signal(_) => break,
+                    other => panic!("unexpected {other:?}"),
+                }
+            }
+            say(replies, Kind::Stdout(received.to_string().into())).await;
         }
         b"killed" => status = exit::Status::Signal(9),
         b"seven" => status = exit::Status::Code(7),
@@ -230,9 +241,18 @@ async fn run(
     say(replies, Kind::Exit(Exit { status: Some(status) })).await;
 }
 
-async fn stdin(messages: &mut Streaming<ClientMessage>) -> Option<Bytes> {
+/// The next piece of stdin, taken as soon as it comes.
+async fn stdin(
+    messages: &mut Streaming<ClientMessage>,
+    replies: &Replies,
+    taken: &mut u64,
+) -> Option<Bytes> {
     match messages.message().await.unwrap()?.kind.unwrap() {
-        client_message::Kind::Stdin(bytes) => Some(bytes),
+        client_message::Kind::Stdin(bytes) => {
+            *taken += bytes.len() as u64;
+            say(replies, Kind::StdinTaken(*taken)).await;
+            Some(bytes)
+        }
         client_message::Kind::Eof(_) => None,
         other => panic!("unexpected {other:?}"),
     }
