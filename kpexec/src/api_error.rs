@@ -71,9 +71,9 @@ impl ApiError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused(_) if self.is_rbac() => {
-                Some("an administrator can grant it: see manifests/rbac.yaml".into())
-            }
+            Self::Refused(_) if self.is_rbac() => Some(
+                "roles kpexec-target and kpexec-operator of manifests/rbac.yaml grant it".into(),
+            ),
             Self::Refused(status) if status.code == 401 => {
                 Some("the kubeconfig's credentials are not accepted; log in again".into())
             }

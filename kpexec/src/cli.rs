@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, Parser};
 use thiserror::Error;
 
@@ -16,6 +16,10 @@ use thiserror::Error;
 /// capabilities, even if the container has no shell, no root and no rights. A
 /// helper pod on the container's node does it and is deleted afterwards; the
 /// target pod is not changed.
+///
+/// The container's files are at /, as it sees them. A toolset is at /.kpexec,
+/// for kpexec alone, and its programs come first in PATH: bash and sh are its
+/// own. The container's own program of the same name is run by its full path.
 ///
 /// Exit codes: the command's own; 128+n if signal n ended it; 127 if it was not
 /// found; 126 if it cannot be executed; 125 if kpexec itself failed.
@@ -54,21 +58,21 @@ pub struct Cli {
     ///
     /// Without GID the group is 0. Any user but 0 starts without capabilities,
     /// as with docker exec -u; --cap-add gives it some.
-    #[arg(short = 'u', long, value_name = "UID[:GID]")]
+    #[arg(short = 'u', long, value_name = "UID[:GID]", allow_hyphen_values = true)]
     pub run_as: Option<String>,
 
     /// Add a capability of capabilities(7), or ALL
     ///
-    /// With or without CAP_, in any case. Adds come after drops, so
-    /// --cap-drop ALL --cap-add KILL is KILL alone.
+    /// With or without CAP_, in any case; one a flag, which may be repeated. Adds
+    /// come after drops, so --cap-drop ALL --cap-add KILL is KILL alone.
     #[arg(long, value_name = "CAP")]
     pub cap_add: Vec<String>,
 
-    /// Drop a capability, or ALL
+    /// Drop a capability, or ALL; may be repeated
     #[arg(long, value_name = "CAP")]
     pub cap_drop: Vec<String>,
 
-    /// Add a variable to the container's environment
+    /// Add a variable to the container's environment; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(parse_env))]
     pub env: Vec<EnvVar>,
 
@@ -160,20 +164,26 @@ fn from_clap(error: &clap::Error) -> CliError {
         }
         _ => {}
     }
-    let mut paragraphs = text.split("\n\n").map(one_line);
-    let what = paragraphs.next().unwrap_or_default();
+    let what = text.split("\n\n").next().map(one_line).unwrap_or_default();
     let what = what.strip_prefix("error: ").unwrap_or(&what).to_owned();
-    // Not its advice to put a mistyped flag behind `--`, into the command.
-    let tip = paragraphs
-        .filter_map(|line| line.strip_prefix("tip: ").map(str::to_owned))
-        .find(|tip| !tip.starts_with("to pass "));
     let misplaced = error.kind() == ErrorKind::UnknownArgument && !what.contains("argument '-");
     let hint = if misplaced {
         "the command stands after --: kpexec POD -- CMD [ARG]...".to_owned()
     } else {
-        tip.unwrap_or_else(|| "kpexec --help lists the flags".to_owned())
+        let meant = suggestion(error).map(|flag| format!("did you mean {flag}?"));
+        meant.unwrap_or_else(|| "kpexec --help lists the flags".to_owned())
     };
     CliError::Usage { what, hint: Some(hint) }
+}
+
+/// The flag that clap takes for the one meant. Of a short word it takes any for
+/// similar: `--namespace` for `--as`.
+fn suggestion(error: &clap::Error) -> Option<&str> {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return None };
+    let Some(ContextValue::String(meant)) = error.get(ContextKind::SuggestedArg) else {
+        return None;
+    };
+    (given.len() > "--1234".len()).then_some(meant.as_str())
 }
 
 fn one_line(paragraph: &str) -> String {
@@ -307,7 +317,9 @@ mod tests {
 
         let (what, hint) = usage_of(&["web", "--cap-ad", "KILL", "--", "id"]);
         assert_eq!(what, "unexpected argument '--cap-ad' found");
-        assert!(hint.contains("--cap-add"), "{hint}");
+        assert_eq!(hint, "did you mean --cap-add?");
+        let (_, hint) = usage_of(&["web", "--as", "alice", "--", "id"]);
+        assert_eq!(hint, "kpexec --help lists the flags");
 
         let (what, _) = usage_of(&["web", "--env", "A", "--", "id"]);
         assert!(what.ends_with("not of the form NAME=VALUE"), "{what}");

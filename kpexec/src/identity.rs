@@ -67,6 +67,9 @@ impl IdentityError {
         match self {
             Self::NotNumeric(_) => Some("user names are not looked up yet; give numbers".into()),
             Self::OutOfRange(_) => None,
+            Self::UnknownCapability { name, .. } if name.contains(',') => {
+                Some("one capability a flag: --cap-add A --cap-add B".into())
+            }
             Self::UnknownCapability { nearest: Some(nearest), .. } => {
                 Some(format!("did you mean {nearest}?"))
             }

@@ -38,7 +38,7 @@ fn mistakes_are_two_lines_at_most_and_125() {
     refused(
         &["--helper-image", "x", "deploy/web", "--", "id"],
         "kpexec: cannot enter \"deploy/web\": only pods can be named yet\n\
-         hint: name one of its pods: NAME or pod/NAME\n",
+         hint: name one of its pods; a namespace is named by -n, a container by -c\n",
     );
 }
 

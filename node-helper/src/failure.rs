@@ -10,8 +10,17 @@ pub fn chain(error: &dyn Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
-        text.push_str(&error.to_string());
+        text.push_str(&without_number(error.to_string()));
         cause = error.source();
+    }
+    text
+}
+
+/// The standard library and rustix put the number behind the words; the words
+/// are what people look for.
+fn without_number(mut text: String) -> String {
+    if let Some(at) = text.rfind(" (os error ").filter(|_| text.ends_with(')')) {
+        text.truncate(at);
     }
     text
 }
@@ -27,7 +36,14 @@ pub fn not_executed(program: &[u8], errno: i32, there: bool) -> Failure {
     let program = String::from_utf8_lossy(program);
     if !there {
         let hint = "the toolset's programs and the target's PATH were searched".to_owned();
-        let hint = if program.contains('/') { String::new() } else { hint };
+        let hint = match &*program {
+            line if line.contains(' ') => {
+                "no shell reads the command: kpexec POD -- sh -c 'COMMAND LINE' starts one"
+                    .to_owned()
+            }
+            path if path.contains('/') => String::new(),
+            _ => hint,
+        };
         let message = format!("{program}: not found in the container");
         return Failure { reason: Reason::NotFound.into(), message, hint };
     }
@@ -36,7 +52,7 @@ pub fn not_executed(program: &[u8], errno: i32, there: bool) -> Failure {
         libc::ENOEXEC => {
             "not a program this node can run, nor a script that starts with #!".to_owned()
         }
-        errno => rustix::io::Errno::from_raw_os_error(errno).to_string(),
+        errno => without_number(rustix::io::Errno::from_raw_os_error(errno).to_string()),
     };
     let message = format!("{program}: cannot be executed: {cause}");
     Failure { reason: Reason::NotExecutable.into(), message, hint: String::new() }
@@ -55,6 +71,9 @@ mod tests {
         assert!(loader.message.contains("loader"), "{}", loader.message);
         let denied = not_executed(b"/etc/passwd", libc::EACCES, true);
         assert_eq!(denied.reason(), Reason::NotExecutable);
+        assert_eq!(denied.message, "/etc/passwd: cannot be executed: Permission denied");
+        let line = not_executed(b"ls /", libc::ENOENT, false);
+        assert!(line.hint.contains("sh -c"), "{}", line.hint);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub fn demo(command: &[String]) -> Result<ExitCode> {
     apply_manifests()?;
     apply_pods("demo.yaml")?;
     for line in command_lines(command) {
-        eprintln!("$ kpexec {}", line.join(" "));
+        eprintln!("$ kpexec {}", shown(&line));
         let mut kpexec = Command::new(&kpexec);
         kpexec.args(&line).envs(environment(&reference));
         let status = run::visibly(&mut kpexec)?;
@@ -55,8 +55,21 @@ fn command_lines(command: &[String]) -> Vec<Vec<String>> {
     PODS.map(line).to_vec()
 }
 
+/// A command line that a shell reads back as the same arguments.
+fn shown(arguments: &[String]) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
+    let quoted = arguments.iter().map(|argument| {
+        if !argument.is_empty() && argument.bytes().all(plain) {
+            return argument.clone();
+        }
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 /// Builds the CLI as its users have it.
 pub fn build_kpexec() -> Result<PathBuf> {
+    eprintln!("kpexec: building (about 2 min the first time)");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(layout::checkout());
     run::visibly_or_fail(cargo.args(["build", "--quiet", "--release", "-p", "kpexec"]))?;
@@ -91,6 +104,12 @@ fn pods_in(manifest: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_can_be_copied() {
+        let line = ["sh", "-c", "id; echo 'x'", ""].map(str::to_owned);
+        assert_eq!(shown(&line), r"sh -c 'id; echo '\''x'\''' ''");
+    }
 
     #[test]
     fn without_a_command_it_is_a_shell() {

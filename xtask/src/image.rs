@@ -48,6 +48,9 @@ pub fn build_and_push(quiet: bool) -> Result<String> {
     }
     // Tests in several processes ask for the image at once.
     let _lock = lock::wait_silently(&target().join("helper-image.lock"))?;
+    if !quiet {
+        eprintln!("image: building the helper (about 1 min the first time)");
+    }
     let context = prepare_context()?;
     let recipe = layout::checkout().join("tools-overlay/Containerfile");
     let key = key_of(&context, &recipe)?;

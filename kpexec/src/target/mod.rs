@@ -130,8 +130,13 @@ impl TargetError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotAPod(_) => Some("name one of its pods: NAME or pod/NAME".into()),
-            Self::PodNotFound { .. } => Some("-n names another namespace".into()),
+            Self::NotAPod(_) => {
+                Some("name one of its pods; a namespace is named by -n, a container by -c".into())
+            }
+            Self::BadName(..) => Some("names have small letters, digits, - and . only".into()),
+            Self::PodNotFound { .. } => {
+                Some("is it the right namespace, and is there one of that name? -n names it".into())
+            }
             Self::ReadPod { source, .. } | Self::ReadNode { source, .. } => source.hint(),
             Self::NotRunning { .. } => Some("-c names another container".into()),
             _ => None,
