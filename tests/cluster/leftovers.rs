@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
-use tests::command::{kpexec, run_kpexec, signal, wait};
+use tests::command::{kpexec, kpexec_by, run_kpexec, signal, wait};
 use tests::pod::wait_for_processes;
 use tests::{BOTH_NODES, Namespace, kubectl};
 
@@ -37,6 +37,22 @@ fn a_client_that_is_terminated_leaves_nothing() -> Result<()> {
         }
     }
     namespace.wait_until_empty()
+}
+
+#[test]
+fn a_signal_that_is_ignored_here_stays_so() -> Result<()> {
+    // As by nohup(1).
+    let arguments = [BOTH_NODES[0], "--", "sleep", "83007"];
+    let mut client = kpexec_by(&["--default-signal", "--ignore-signal=HUP"], &arguments)
+        .stdin(Stdio::null())
+        .spawn()?;
+    wait_for_processes("83007", 1)?;
+    signal(client.id(), Signal::HUP)?;
+    std::thread::sleep(Duration::from_millis(500));
+    ensure!(client.try_wait()?.is_none(), "it heeded the signal");
+    signal(client.id(), Signal::TERM)?;
+    ensure!(wait(&mut client, LIMIT)?.code() == Some(143), "it must heed the others");
+    wait_for_processes("83007", 0)
 }
 
 #[test]

@@ -37,11 +37,19 @@ impl Output {
 }
 
 /// A kpexec that is ready to be run: the cluster's kubeconfig and the helper
-/// image are in its environment.
+/// image are in its environment, and it ignores no signal, whatever the tests
+/// themselves were started by.
 pub fn kpexec(arguments: &[&str]) -> Command {
+    kpexec_by(&["--default-signal"], arguments)
+}
+
+/// The same, started by env(1) with these options.
+pub fn kpexec_by(env: &[&str], arguments: &[&str]) -> Command {
     let cluster = Cluster::get();
-    let mut command = Command::new(&cluster.kpexec);
-    command.args(arguments).env("KUBECONFIG", &cluster.kubeconfig);
+    // env(1) becomes kpexec: the PID is the same.
+    let mut command = Command::new("env");
+    command.args(env).arg(&cluster.kpexec).args(arguments);
+    command.env("KUBECONFIG", &cluster.kubeconfig);
     command.env("KPEXEC_HELPER_IMAGE", &cluster.helper_image);
     command
 }
