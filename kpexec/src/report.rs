@@ -1,7 +1,6 @@
 //! What people read on stderr: one line, a hint, and with `-v` the chain.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// Prints `kpexec: <what>: <cause>` and, if there is one, the hint.
@@ -32,14 +31,14 @@ fn text(error: &dyn Error, hint: Option<&str>, verbose: bool) -> String {
         .collect();
     let mut text = format!("kpexec: {}", escape(&error.to_string()));
     if let Some(cause) = causes.first() {
-        let _ = write!(text, ": {}", escape(cause));
+        text.push_str(&format!(": {}", escape(cause)));
     }
     if let Some(hint) = hint {
-        let _ = write!(text, "\nhint: {}", escape(hint));
+        text.push_str(&format!("\nhint: {}", escape(hint)));
     }
     if verbose {
         for cause in causes.iter().skip(1) {
-            let _ = write!(text, "\ncaused by: {}", escape(cause));
+            text.push_str(&format!("\ncaused by: {}", escape(cause)));
         }
     }
     text
@@ -55,10 +54,10 @@ pub fn escape(text: &str) -> String {
     for character in text.chars() {
         match u32::from(character) {
             code @ (0..=0x1f | 0x7f) => {
-                let _ = write!(escaped, "\\x{code:02x}");
+                escaped.push_str(&format!("\\x{code:02x}"));
             }
             code @ (0x80..=0x9f | 0x61c | 0x200e..=0x200f | 0x2028..=0x202e | 0x2066..=0x2069) => {
-                let _ = write!(escaped, "\\u{{{code:x}}}");
+                escaped.push_str(&format!("\\u{{{code:x}}}"));
             }
             _ => escaped.push(character),
         }

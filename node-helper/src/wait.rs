@@ -63,7 +63,8 @@ fn in_use(procfs: &Procfs) -> std::io::Result<bool> {
     let namespace =
         |pid| -> io::Result<_> { readlinkat(procfs.process(pid)?, "ns/mnt", Vec::new()) };
     let own = namespace(own_pid)?;
-    let others = procfs.processes()?.into_iter().map(|(pid, _)| pid).filter(|pid| *pid != own_pid);
+    let mut others =
+        procfs.processes()?.into_iter().map(|(pid, _)| pid).filter(|pid| *pid != own_pid);
     // A process that cannot be read has ended.
-    Ok(others.into_iter().any(|pid| namespace(pid).is_ok_and(|other| other == own)))
+    Ok(others.any(|pid| namespace(pid).is_ok_and(|other| other == own)))
 }

@@ -134,7 +134,7 @@ fn up_killed_after(seconds: f32) {
 }
 
 #[test]
-#[ignore = "takes the cluster down; cargo xtask test runs it first"]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it first"]
 fn down_leaves_nothing_whenever_up_was_killed() {
     let (_cluster, before) = cluster_down();
     let long = std::env::var_os("KPEXEC_LONG").is_some();
@@ -146,7 +146,7 @@ fn down_leaves_nothing_whenever_up_was_killed() {
 }
 
 #[test]
-#[ignore = "takes the cluster down; cargo xtask test runs it first"]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it first"]
 fn up_replaces_leftovers_is_harmless_twice_and_down_undoes_it() {
     let (_cluster, before) = cluster_down();
     assert!(!cluster(&["status"]).status.success(), "status of a cluster that is down");

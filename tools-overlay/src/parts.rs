@@ -93,8 +93,10 @@ impl Parts {
     }
 }
 
-/// A detached copy of one mount.
-const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
+/// A detached copy of what a name stands for, links not followed.
+pub(crate) const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_SYMLINK_NOFOLLOW);
 
 fn open_toolset(folder: &Path) -> Result<OwnedFd, Error> {
     let name = folder.display().to_string();

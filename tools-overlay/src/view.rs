@@ -11,17 +11,12 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use rustix::process::{chdir, chroot, fchdir};
 
-use crate::parts::{Part, Parts, filesystem};
+use crate::parts::{CLONE, Part, Parts, filesystem};
 use crate::plan::{
     self, DEV_LINKS, DEVICES, Entry, PROC_HIDDEN_FILES, PROC_HIDDEN_FOLDERS, PROC_READ_ONLY,
 };
 use crate::sys::mount_setattr;
 use crate::{Context, Error};
-
-/// A detached copy of what a name stands for, links not followed.
-const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
-    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
-    .union(OpenTreeFlags::AT_SYMLINK_NOFOLLOW);
 
 /// A top-level entry of the target, taken out of its tree.
 struct Taken {
@@ -194,14 +189,14 @@ fn make_proc(root: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> Result<(), Error> {
     let proc = enter(root, c"proc")?;
     for name in PROC_READ_ONLY {
         cover(proc.as_fd(), name, |path| {
-            let tree = clone_one(proc.as_fd(), path)?;
+            let tree = open_tree(proc.as_fd(), path, CLONE)?;
             mount_setattr(tree.as_fd(), plan::read_only(), false)?;
             Ok(tree)
         })?;
     }
     let dev = enter(root, c"dev")?;
     for name in PROC_HIDDEN_FILES {
-        cover(proc.as_fd(), name, |_| clone_one(dev.as_fd(), c"null"))?;
+        cover(proc.as_fd(), name, |_| open_tree(dev.as_fd(), c"null", CLONE))?;
     }
     for name in PROC_HIDDEN_FOLDERS {
         cover(proc.as_fd(), name, |_| {
@@ -229,10 +224,6 @@ fn cover(
     };
     let mount = with(&path).context("cover", format!("/proc/{name}"))?;
     attach(mount.as_fd(), folder, &path)
-}
-
-fn clone_one(folder: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
-    open_tree(folder, name, CLONE)
 }
 
 fn attach(mount: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Error> {

@@ -1,10 +1,13 @@
 //! The messages between kpexec and its node helper, generated from
 //! `proto/session.proto`, which documents them. No I/O happens here.
 
-#![allow(missing_docs, reason = "generated code; the .proto file documents it")]
-#![allow(clippy::all, clippy::unwrap_used, reason = "generated code")]
+pub use generated::*;
 
-tonic::include_proto!("kpexec.v1");
+#[allow(missing_docs, reason = "generated code; the .proto file documents it")]
+#[allow(clippy::all, reason = "generated code")]
+mod generated {
+    tonic::include_proto!("kpexec.v1");
+}
 
 /// The largest piece of stdin, stdout or stderr in one message, in bytes.
 pub const CHUNK: usize = 64 * 1024;

@@ -37,6 +37,29 @@ pub enum Step {
 }
 
 impl Step {
+    /// What the step does, in the words of an error message.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Harden => "harden the entry process",
+            Self::LeaveKeyring => "leave the session keyring",
+            Self::Join(Namespace::Cgroup) => "join the cgroup namespace",
+            Self::Join(Namespace::Ipc) => "join the IPC namespace",
+            Self::Join(Namespace::Mount) => "join the mount namespace",
+            Self::Join(Namespace::Network) => "join the network namespace",
+            Self::Join(Namespace::Pid) => "join the PID namespace",
+            Self::Join(Namespace::User) => "join the user namespace",
+            Self::Join(Namespace::Uts) => "join the UTS namespace",
+            Self::EnterRoot => "enter the target's root",
+            Self::AssembleView => "build the view",
+            Self::EnterWorkdir => "enter the working directory",
+            Self::TakeIdentity => "take the identity",
+            Self::VerifyIdentity => "verify the identity",
+            Self::HardenAgain => "harden the entry process again",
+            Self::CloseDescriptors => "close descriptors",
+            Self::Start => "start the command",
+        }
+    }
+
     /// Why the step exists and stands where it stands. A-numbers are rows of
     /// the threat model.
     pub fn reason(self) -> &'static str {

@@ -107,8 +107,8 @@ impl Entry {
                 Ok(Some(shim)) => return Report { shim, ..Report::default() },
                 Err(error) => {
                     // The client shows it with the failure.
-                    eprintln!("{} comes {}", name(step), step.reason());
-                    return refused(name(step), &error);
+                    eprintln!("{} comes {}", step.name(), step.reason());
+                    return refused(step.name(), &error);
                 }
             }
         }
@@ -187,9 +187,9 @@ impl Entry {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let workdir = self.order.workdir.as_slice();
-        if let Ok(folder) = openat2(CWD, workdir, flags, Mode::empty(), resolve) {
-            // `ENOENT` and `EACCES` leave us in `/`.
-            let _stays_in_root = fchdir(folder);
+        if let Err(errno) = openat2(CWD, workdir, flags, Mode::empty(), resolve).and_then(fchdir) {
+            // The client shows it with -v.
+            eprintln!("the container's working directory cannot be entered: {errno}");
         }
         let cwd = getcwd(Vec::new()).map_err(|e| Error::Call("read the working directory", e))?;
         if !cwd.as_bytes().starts_with(b"/") {
@@ -247,29 +247,6 @@ impl Entry {
 fn null() -> Result<OwnedFd, Error> {
     open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Error::Call("open /dev/null", errno))
-}
-
-/// What each step is called in an error message.
-fn name(step: Step) -> &'static str {
-    match step {
-        Step::Harden => "harden the entry process",
-        Step::LeaveKeyring => "leave the session keyring",
-        Step::Join(Namespace::Cgroup) => "join the cgroup namespace",
-        Step::Join(Namespace::Ipc) => "join the IPC namespace",
-        Step::Join(Namespace::Mount) => "join the mount namespace",
-        Step::Join(Namespace::Network) => "join the network namespace",
-        Step::Join(Namespace::Pid) => "join the PID namespace",
-        Step::Join(Namespace::User) => "join the user namespace",
-        Step::Join(Namespace::Uts) => "join the UTS namespace",
-        Step::EnterRoot => "enter the target's root",
-        Step::AssembleView => "build the view",
-        Step::EnterWorkdir => "enter the working directory",
-        Step::TakeIdentity => "take the identity",
-        Step::VerifyIdentity => "verify the identity",
-        Step::HardenAgain => "harden the entry process again",
-        Step::CloseDescriptors => "close descriptors",
-        Step::Start => "start the command",
-    }
 }
 
 fn harden() -> Result<(), Error> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kpexec_protocol::{Failure, Identity, Start, Target, Terminal};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
@@ -21,7 +22,7 @@ use crate::enter::message::{Descriptor, Order, Role};
 use crate::enter::spawn;
 use crate::environment::environment;
 use crate::failure::{not_executed, ours};
-use crate::sys::start::EXEC_ERROR_SIZE;
+use crate::sys::start::{EXEC_ERROR_SIZE, MISSING, UNPREPARED};
 use crate::target::{Namespace, TargetProcess, process};
 
 /// How long execve(2) may take: it reads the program's first page, which may
@@ -61,6 +62,8 @@ enum Error {
     Streams(#[from] streams::Error),
     #[error("cannot enter the container")]
     Enter(#[from] spawn::Error),
+    #[error("cannot prepare the command's process")]
+    Unprepared(#[source] Errno),
     #[error("cannot follow the command")]
     Follow(#[source] std::io::Error),
     #[error("the command did not start within {} s", EXEC_TIMEOUT.as_secs())]
@@ -95,7 +98,8 @@ pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Fa
     let outcome = waiting.go().await;
     let failure = match outcome {
         Ok(None) => return Ok(running),
-        Ok(Some((errno, there))) => not_executed(&program, errno, there),
+        Ok(Some((errno, UNPREPARED))) => failed(Error::Unprepared(Errno::from_raw_os_error(errno))),
+        Ok(Some((errno, kind))) => not_executed(&program, errno, kind != MISSING),
         Err(error) => failed(error),
     };
     running.shim.end(&context.procfs, &[]).await;
@@ -109,9 +113,9 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Lets the command start; gives the error number if it could not be
-    /// executed, and whether its file is there.
-    async fn go(self) -> Result<Option<(i32, bool)>, Error> {
+    /// Lets the command start; gives the error number if none runs, and what
+    /// kind of error it is.
+    async fn go(self) -> Result<Option<(i32, i32)>, Error> {
         // A pipe takes one byte at once.
         rustix::io::write(&self.go, b"g").map_err(|errno| Error::Follow(errno.into()))?;
         let executed = timeout(EXEC_TIMEOUT, executed(self.exec_error)).await;
@@ -228,13 +232,13 @@ fn order(start: &Start, identity: &Identity, container: &Container) -> Order {
 }
 
 /// Waits until the command has been executed, or could not be: then the error
-/// number, and whether the file is there.
-async fn executed(mut exec_error: Receiver) -> std::io::Result<Option<(i32, bool)>> {
+/// number and its kind.
+async fn executed(mut exec_error: Receiver) -> std::io::Result<Option<(i32, i32)>> {
     let mut message = Vec::with_capacity(EXEC_ERROR_SIZE);
     exec_error.read_to_end(&mut message).await?;
     let number = |at: usize| {
         let bytes = message.get(at..at + 4)?;
         Some(i32::from_ne_bytes(bytes.try_into().ok()?))
     };
-    Ok(number(0).zip(number(4)).map(|(errno, there)| (errno, there != 0)))
+    Ok(number(0).zip(number(4)))
 }

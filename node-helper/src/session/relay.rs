@@ -69,7 +69,7 @@ pub(super) async fn relay(
     let killed = status
         .is_none_or(|status| libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL);
     let with_target = killed && shim.ends_within(SAME_EVENT).await;
-    shim.end(&context.procfs, &LEFT_BEHIND).await;
+    let all_gone = shim.end(&context.procfs, &LEFT_BEHIND).await;
     input.abort();
     // How fast the client takes the rest is its own choice.
     drained.send_replace(true);
@@ -77,7 +77,7 @@ pub(super) async fn relay(
         let _client_gone = pump.await;
     }
     match status {
-        Some(status) if !with_target => Kind::Exit(exit(status)),
+        Some(status) if !with_target => last_word(exit(status), all_gone),
         _ => killed_from_outside(target.ends_within(TARGET_END).await),
     }
 }
@@ -93,6 +93,20 @@ fn killed_from_outside(target_ended: bool) -> Kind {
     } else {
         failure("the session was killed from outside", "out of memory, or the container stopped")
     }
+}
+
+/// The command's own end is the session's, unless something of it lives on.
+fn last_word(exit: Exit, all_gone: bool) -> Kind {
+    if all_gone {
+        return Kind::Exit(exit);
+    }
+    let how = match exit.status {
+        Some(ExitStatus::Signal(number)) => format!("by signal {number}"),
+        Some(ExitStatus::Code(code)) => format!("with exit code {code}"),
+        None => "somehow".to_owned(),
+    };
+    let message = format!("the command ended {how}, but what it started cannot be killed");
+    failure(&message, "a process may hang in a file system of the container; ps shows it as D")
 }
 
 fn failure(message: &str, hint: &str) -> Kind {
@@ -257,6 +271,14 @@ async fn forward_signals(context: &Context, shim: i32, mut wanted: mpsc::Receive
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_that_lives_on_is_no_success() {
+        assert!(matches!(last_word(exit(0), true), Kind::Exit(_)));
+        let Kind::Failure(failure) = last_word(exit(3 << 8), false) else { panic!("a success") };
+        assert_eq!(failure.reason(), Reason::Helper);
+        assert!(failure.message.contains("exit code 3"), "{}", failure.message);
+    }
 
     #[test]
     fn wait_statuses_are_read_as_wait_2_has_them() {

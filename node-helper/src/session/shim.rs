@@ -51,17 +51,23 @@ impl Shim {
 
     /// Ends the session: each signal to all of it, with the time given to heed
     /// it, then SIGKILL; then the shim itself, reaped at once: an unreaped child
-    /// of ours would hold up the target's own end (threat model, finding 7).
-    pub async fn end(self, procfs: &Procfs, gently: &[(Signal, Duration)]) {
+    /// of ours would hold up the target's own end (threat model, finding 7). Says
+    /// whether nothing of the session is left.
+    pub async fn end(self, procfs: &Procfs, gently: &[(Signal, Duration)]) -> bool {
         for (signal, patience) in gently {
             if self.signal_until_gone(procfs, *signal, *patience).await {
                 break;
             }
         }
-        self.signal_until_gone(procfs, Signal::SIGKILL, KILL_TIMEOUT).await;
+        let gone = self.signal_until_gone(procfs, Signal::SIGKILL, KILL_TIMEOUT).await;
         self.kill();
-        let _timed_out = self.ends_within(KILL_TIMEOUT).await;
+        let ended = self.ends_within(KILL_TIMEOUT).await;
         self.reap();
+        if !(gone && ended) {
+            // The client shows it with a failure, and with -v.
+            eprintln!("processes of the session are left, below the shim {}", self.pid);
+        }
+        gone && ended
     }
 
     /// Signals all descendants, each once (SIGKILL: until it is gone), those

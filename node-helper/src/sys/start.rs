@@ -20,9 +20,16 @@ use rustix::io::{self, Errno};
 
 use super::call::last_errno;
 
-/// What the command's process says when no candidate could be executed: the
-/// error number, then 1 if the file is there and 0 if not, as two native `i32`.
+/// What is said when no command runs: the error number, then one of [`MISSING`],
+/// [`REFUSED`] and [`UNPREPARED`], as two native `i32`.
 pub(crate) const EXEC_ERROR_SIZE: usize = 8;
+
+/// No candidate is there.
+pub(crate) const MISSING: i32 = 0;
+/// The last candidate that is there cannot be executed.
+pub(crate) const REFUSED: i32 = 1;
+/// A step of ours before execve(2) failed.
+pub(crate) const UNPREPARED: i32 = 2;
 
 /// What the shim says when the command has ended: the wait status as a native
 /// `i32`.
@@ -150,15 +157,15 @@ fn shim(prepared: &Prepared<'_>) -> ! {
     unsafe {
         // First of all: 0 is the entry process's socket to `serve`.
         for standard in 0..3 {
-            libc::dup2(given.null.as_raw_fd(), standard);
+            prepared_or_end(given, libc::dup2(given.null.as_raw_fd(), standard));
         }
         // Here, because changing credentials has cleared it before.
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        prepared_or_end(given, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
         // Orphans of the command come to us, not to the target's first
         // process, whatever the helper's own setting: the search for a
         // subreaper ends at the PID namespace.
-        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
-        libc::prctl(libc::PR_SET_NAME, c"kpexec-shim".as_ptr());
+        prepared_or_end(given, libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1));
+        prepared_or_end(given, libc::prctl(libc::PR_SET_NAME, c"kpexec-shim".as_ptr()));
         let mut byte = 0_u8;
         if libc::read(given.go.as_raw_fd(), (&raw mut byte).cast(), 1) != 1 {
             // `serve` has gone or does not want us: that may have happened
@@ -170,9 +177,7 @@ fn shim(prepared: &Prepared<'_>) -> ! {
         if child == 0 {
             command(prepared, own);
         }
-        if child < 0 {
-            refuse(given.exec_error, true);
-        }
+        prepared_or_end(given, child);
         // Held open, the command's own pipes would never end.
         for fd in [given.stdin, given.stdout, given.stderr, given.exec_error, given.go] {
             libc::close(fd.as_raw_fd());
@@ -196,7 +201,7 @@ unsafe fn reap(child: pid_t, exit_status: RawFd) -> ! {
                 libc::write(exit_status, (&raw const status).cast(), EXIT_STATUS_SIZE);
                 libc::close(exit_status);
             }
-        } else if ended < 0 {
+        } else if ended < 0 && last_errno() == Errno::CHILD {
             // No child is left; none can come. `serve` kills us.
             // SAFETY: takes nothing.
             unsafe { libc::pause() };
@@ -212,19 +217,17 @@ unsafe fn command(prepared: &Prepared<'_>, shim: pid_t) -> ! {
     let given = &prepared.command.descriptors;
     // SAFETY: integers and prepared memory only, as in `shim`.
     unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        prepared_or_end(given, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
         if libc::getppid() != shim {
             *libc::__errno_location() = libc::ESRCH;
-            refuse(given.exec_error, true);
+            refuse(given.exec_error, UNPREPARED);
         }
-        libc::setsid();
+        prepared_or_end(given, libc::setsid());
         if prepared.command.terminal {
-            libc::ioctl(given.stdin.as_raw_fd(), libc::TIOCSCTTY, 0);
+            prepared_or_end(given, libc::ioctl(given.stdin.as_raw_fd(), libc::TIOCSCTTY, 0));
         }
         for (standard, fd) in (0..).zip([given.stdin, given.stdout, given.stderr]) {
-            if libc::dup2(fd.as_raw_fd(), standard) < 0 {
-                refuse(given.exec_error, true);
-            }
+            prepared_or_end(given, libc::dup2(fd.as_raw_fd(), standard));
         }
         reset_signals();
         // Close-on-exec is set on all of ours already; this is for what the
@@ -258,7 +261,7 @@ unsafe fn reset_signals() {
 /// # Safety
 /// To be called in the shim's child only: it never returns.
 unsafe fn execute(prepared: &Prepared<'_>) -> ! {
-    let mut there = false;
+    let mut kind = MISSING;
     let mut errno = libc::ENOENT;
     for path in &prepared.candidates {
         // SAFETY: `Prepared::new` has made `path` a C string that lives, and
@@ -269,21 +272,29 @@ unsafe fn execute(prepared: &Prepared<'_>) -> ! {
             (error, libc::faccessat(libc::AT_FDCWD, *path, libc::F_OK, 0) == 0)
         };
         if exists || (error != libc::ENOENT && error != libc::ENOTDIR) {
-            there = true;
+            kind = REFUSED;
             errno = error;
         }
     }
     // SAFETY: sets this thread's own error number.
     unsafe { *libc::__errno_location() = errno };
-    refuse(prepared.command.descriptors.exec_error, there)
+    refuse(prepared.command.descriptors.exec_error, kind)
+}
+
+/// Goes on if `result` is one of success. A step dropped in silence would be a
+/// process without its death signal, or one that still holds our socket.
+fn prepared_or_end(given: &Descriptors<'_>, result: c_int) {
+    if result < 0 {
+        refuse(given.exec_error, UNPREPARED);
+    }
 }
 
 /// Says why there is no command, and ends.
-fn refuse(exec_error: BorrowedFd<'_>, there: bool) -> ! {
+fn refuse(exec_error: BorrowedFd<'_>, kind: c_int) -> ! {
     // SAFETY: reads this thread's own error number; the bytes written are those
     // of a live local array.
     unsafe {
-        let message: [c_int; 2] = [*libc::__errno_location(), c_int::from(there)];
+        let message: [c_int; 2] = [*libc::__errno_location(), kind];
         libc::write(exec_error.as_raw_fd(), message.as_ptr().cast(), EXEC_ERROR_SIZE);
         libc::_exit(127)
     }

@@ -48,8 +48,7 @@ impl Cgroups {
     /// Looks at the machine.
     pub fn detect() -> Result<Self> {
         let magic = rustix::fs::statfs(MOUNT).context("/sys/fs/cgroup is not mounted")?.f_type;
-        #[allow(clippy::unnecessary_cast)] // its type differs between targets
-        Self::from(magic as i64, &fs::read_to_string("/proc/self/mountinfo")?)
+        Self::from(magic, &fs::read_to_string("/proc/self/mountinfo")?)
     }
 
     fn from(magic: i64, mountinfo: &str) -> Result<Self> {
