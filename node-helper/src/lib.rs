@@ -14,6 +14,7 @@ pub mod enter;
 pub mod environment;
 pub mod failure;
 pub mod pty;
+pub mod seccomp;
 pub mod serve;
 pub mod session;
 #[allow(unsafe_code, reason = "fork, exec and system calls that have no safe wrapper")]

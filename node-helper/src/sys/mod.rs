@@ -1,6 +1,7 @@
-//! The only `unsafe` of the helper: fork and exec, and two system calls that no
+//! The only `unsafe` of the helper: fork and exec, and system calls that no
 //! library of ours wraps.
 
 pub(crate) mod call;
+pub(crate) mod seccomp;
 pub(crate) mod start;
 pub(crate) mod watch;
