@@ -5,14 +5,16 @@
 //! 1. [`serve`] takes the request from the client;
 //! 2. [`cri`] asks the container runtime about the target;
 //! 3. [`target`] pins the target's process and reads its facts;
-//! 4. [`enter`] makes a plan of them and performs it in a process of its own;
-//! 5. [`session`] carries bytes and signals until the command has ended, and
+//! 4. [`names`] looks up in the target what was asked for by name;
+//! 5. [`enter`] makes a plan of them and performs it in a process of its own;
+//! 6. [`session`] carries bytes and signals until the command has ended, and
 //!    leaves nothing behind.
 
 pub mod cri;
 pub mod enter;
 pub mod environment;
 pub mod failure;
+pub mod names;
 pub mod pty;
 pub mod seccomp;
 pub mod serve;
