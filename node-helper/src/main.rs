@@ -1,5 +1,5 @@
 //! The privileged end of kpexec. It runs in a helper pod on the target's node,
-//! in three roles that are three processes:
+//! in four roles that are four processes:
 //!
 //! * `wait` is the pod's main process: it does nothing, and ends when no
 //!   session has been there for a while, so that a lost client leaves no pod
@@ -8,17 +8,23 @@
 //!   session protocol on stdin and stdout.
 //! * `enter` is started by `serve`, from a sealed copy of this binary, once per
 //!   session: single-threaded, it enters the target and becomes the command.
+//! * `read` is started in the same way: it reads one file of the target's, and
+//!   may hang on it.
 
 use std::process::ExitCode;
 
-use node_helper::{enter, serve, wait};
+use node_helper::{enter, names, serve, wait};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     // The entry process has one argument and it says nothing: the target can
     // read its command line (threat model, A11).
-    if args.next().is_some_and(|name| name == enter::PROCESS_NAME) {
+    let name = args.next().unwrap_or_default();
+    if name == enter::PROCESS_NAME {
         return enter::main();
+    }
+    if name == names::PROCESS_NAME {
+        return names::read::main(args.next().as_deref());
     }
     let result = match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("serve") => serve::main().map_err(|error| error.to_string()),

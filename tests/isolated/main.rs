@@ -12,4 +12,5 @@ mod fake_runtime;
 mod entry;
 mod identity;
 mod life;
+mod names;
 mod view;

@@ -172,6 +172,26 @@ pub fn leave_groups() -> Result<(), Error> {
     }
 }
 
+/// Gives up every capability, in all sets, and confirms it. An ordinary user,
+/// who holds none, cannot empty the bounding set; no_new_privs stands for it.
+///
+/// # Errors
+/// When any capability is left.
+pub fn drop_capabilities() -> Result<(), Error> {
+    let held = read_sets()?;
+    let mut wanted = Sets::default();
+    match drop_bounding(0) {
+        Err(Errno::PERM) if held.permitted == 0 => wanted.bounding = held.bounding,
+        other => other.map_err(call("drop the bounding set"))?,
+    }
+    clear_ambient_capability_set().map_err(call("clear the ambient set"))?;
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, none).map_err(call("set the capabilities"))?;
+    nix::sys::prctl::set_no_new_privs().map_err(nix_call("forbid new ones"))?;
+    if read_sets()? == wanted { Ok(()) } else { Err(Error::Differs("capabilities")) }
+}
+
 /// Drops from the bounding set whatever is not in `keep`, up to the last
 /// capability this kernel knows: it answers `EINVAL` beyond.
 fn drop_bounding(keep: u64) -> Result<(), Errno> {

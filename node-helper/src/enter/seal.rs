@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 const SEALS: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
-/// A sealed copy of the running binary.
+/// A sealed copy of a binary.
 #[derive(Debug)]
 pub struct SealedBinary(OwnedFd);
 
@@ -25,9 +25,17 @@ impl SealedBinary {
     /// Copies the running binary into memory and seals the copy.
     ///
     /// # Errors
-    /// When the kernel has no memfd, or forbids executable ones
-    /// (`vm.memfd_noexec=2`).
+    /// As [`SealedBinary::of`].
     pub fn of_self() -> io::Result<Self> {
+        Self::of(Path::new("/proc/self/exe"))
+    }
+
+    /// The same of any binary: a test is not the one it tests.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the kernel has no memfd or forbids
+    /// executable ones (`vm.memfd_noexec=2`).
+    pub fn of(binary: &Path) -> io::Result<Self> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         // MFD_EXEC is Linux 6.3 and needed where vm.memfd_noexec is 1.
         let copy = match memfd_create(c"kpexec", flags | MemfdFlags::EXEC) {
@@ -35,7 +43,7 @@ impl SealedBinary {
             other => other?,
         };
         let mut copy = File::from(copy);
-        io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
+        io::copy(&mut File::open(binary)?, &mut copy)?;
         let copy = OwnedFd::from(copy);
         fchmod(copy.as_fd(), Mode::from_raw_mode(0o511))?;
         fcntl_add_seals(copy.as_fd(), SEALS)?;

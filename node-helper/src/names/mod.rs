@@ -1,8 +1,13 @@
 //! Names of users and groups, looked up in the target's own `/etc/passwd` and
-//! `/etc/group`. Both are the target's to write, so (threat model, A17)
-//! [`database`] takes nothing on trust. NSS, which would load libraries and ask
-//! servers, has no part in it.
+//! `/etc/group`. Both are the target's to write, so (threat model, A17):
+//! [`read`] reads them in a process that can be thrown away, and [`database`]
+//! takes nothing on trust. NSS, which would load libraries and ask servers, has
+//! no part in it.
 
 pub mod database;
+pub mod read;
 
 pub use database::File;
+
+/// `argv[0]` of the process that reads, which the target cannot see.
+pub const PROCESS_NAME: &str = "kpexec-read";

@@ -13,8 +13,9 @@ pub(crate) fn last_errno() -> Errno {
 /// `ENOSYS` on an older kernel.
 pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: closing descriptors cannot break memory safety by itself; the
-    // caller (the entry process, before it has opened anything) owns no
-    // `OwnedFd` at or above `first`, so none is closed under its owner.
+    // caller (the entry process or the one that reads a file, before it has
+    // opened anything) owns no `OwnedFd` at or above `first`, so none is closed
+    // under its owner.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
