@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, unshare};
 use node_helper::enter::seal::SealedBinary;
-use node_helper::names::{self, read};
+use node_helper::names::{self, Id, Resolved, Wanted, read};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::io::Errno;
@@ -170,6 +170,32 @@ async fn a_file_longer_than_its_size_is_cut_off() -> Result<()> {
     let mounted = Mounted::over_passwd("/proc/kallsyms")?;
     assert_gives!(answer(&mounted.root).await?, Err(read::Error::TooLarge(_)));
     assert_eq!(children()?.trim(), mounted.unshare.id().to_string());
+    Ok(())
+}
+
+#[tokio::test]
+async fn names_become_numbers() -> Result<()> {
+    let root = root()?;
+    let wanted = Wanted { user: Some(Id::Name("alice".into())), ..Wanted::default() };
+    let passwd = "alice:x:1000:100::/home/alice:/bin/sh\n";
+    fs::write(root.path().join("etc/passwd"), passwd)?;
+    let pinned = pinned(root.path())?;
+    let resolve = async |wanted| names::resolve(&BINARY, pinned.as_fd(), wanted).await;
+    let mut alice = Resolved {
+        uid: Some(1000),
+        gid: Some(100),
+        groups: Some(vec![]),
+        home: Some(b"/home/alice".into()),
+    };
+    assert_eq!(resolve(&wanted).await?, alice, "without /etc/group");
+    fs::write(root.path().join("etc/group"), "staff:x:50:alice\n")?;
+    alice.groups = Some(vec![50]);
+    assert_eq!(resolve(&wanted).await?, alice);
+    fs::remove_file(root.path().join("etc/passwd"))?;
+    let missing = resolve(&wanted).await.expect_err("there is no /etc/passwd any more");
+    assert_eq!(missing.to_string(), "the container has no /etc/passwd");
+    let numbers = Wanted { user: Some(Id::Number(5)), ..Wanted::default() };
+    assert_eq!(resolve(&numbers).await?.uid, Some(5));
     Ok(())
 }
 
