@@ -8,8 +8,12 @@
 //! 4. [`names`] looks up in the target what was asked for by name;
 //! 5. [`enter`] makes a plan of them and performs it in a process of its own;
 //! 6. [`session`] carries bytes and signals until the command has ended, and
+//! 4. [`enter`] makes a plan of them and performs it in a process of its own,
+//!    which [`cgroup`] keeps track of with all that comes of it;
+//! 5. [`session`] carries bytes and signals until the command has ended, and
 //!    leaves nothing behind.
 
+pub mod cgroup;
 pub mod cri;
 pub mod enter;
 pub mod environment;
@@ -19,6 +23,7 @@ pub mod pty;
 pub mod seccomp;
 pub mod serve;
 pub mod session;
+pub(crate) mod signal;
 #[allow(unsafe_code, reason = "fork, exec and system calls that have no safe wrapper")]
 pub(crate) mod sys;
 pub mod target;

@@ -1,0 +1,135 @@
+//! Cgroups against the kernel, with processes that do their worst. An ordinary
+//! user is refused cgroups, and that is what such a one tests.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use super::super::{Cgroups, Error};
+use super::*;
+use crate::target::Procfs;
+
+/// What is killed: a hundred sleepers in sessions of their own, and comets, each of
+/// which starts the next one and ends. N bounds these, if all else fails.
+const SWARM: &str = "
+    read go
+    export N=0 COMET='N=$((N+1)); [ $N -lt 3000 ] && sh -c \"$COMET\" &'
+    i=0; while [ $i -lt 10 ]; do (setsid sh -c \"$COMET\" &); i=$((i+1)); done
+    i=0; while [ $i -lt 100 ]; do setsid sleep 100 & i=$((i+1)); done
+    echo ready; read never
+";
+
+/// A process tree in a cgroup.
+struct Swarm {
+    cgroup: SessionCgroup,
+    child: Child,
+}
+
+impl Swarm {
+    /// `None` where an ordinary user was refused.
+    fn start(hierarchy: Option<Hierarchy>) -> Option<Self> {
+        let procfs = Procfs::open().unwrap();
+        let cgroups = match hierarchy {
+            Some(hierarchy) => Cgroups::of(&procfs, hierarchy),
+            None => Cgroups::open(&procfs),
+        };
+        let mut child = Command::new("sh")
+            .args(["-c", SWARM])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let made = cgroups.and_then(|cgroups| cgroups.session(child.id().cast_signed()));
+        let cgroup = match made {
+            Ok(cgroup) => cgroup,
+            Err(error) => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                assert_refused(&error);
+                return None;
+            }
+        };
+        child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        let mut ready = [0; 6];
+        child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+        let swarm = Self { cgroup, child };
+        assert!(swarm.cgroup.members().unwrap().len() > 100, "a swarm is large");
+        Some(swarm)
+    }
+
+    fn kill_by(mut self, kill: impl Fn(&SessionCgroup) -> io::Result<()>) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.cgroup.members().unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "it is not killed");
+            kill(&self.cgroup).unwrap();
+        }
+        self.child.wait().unwrap();
+        // Not only unlisted: nobody is left who could start another.
+        assert!(self.cgroup.removed(), "it is not empty");
+    }
+}
+
+/// Whether the members stay the same for a while: comets never do.
+fn rests(cgroup: &SessionCgroup) -> bool {
+    let before = cgroup.members().unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    before == cgroup.members().unwrap()
+}
+
+fn assert_refused(error: &Error) {
+    assert!(!rustix::process::geteuid().is_root(), "root was refused: {error:?}");
+    let errno = match error {
+        Error::Call(_, errno) => Some(*errno),
+        Error::Mount(error) => Errno::from_io_error(error),
+        Error::NoHierarchy => None,
+    };
+    assert!(matches!(errno, Some(Errno::PERM | Errno::ACCESS)), "{error:?}");
+}
+
+#[test]
+fn the_frozen_start_nobody() {
+    for hierarchy in [None, Some(Hierarchy::V2)] {
+        let Some(mut swarm) = Swarm::start(hierarchy) else { continue };
+        assert!(!rests(&swarm.cgroup), "no comet starts another");
+        let freezer = swarm.cgroup.hierarchy.freezer();
+        write(&swarm.cgroup.folder, freezer.file, freezer.freeze).unwrap();
+        assert!((0..20).any(|_| rests(&swarm.cgroup)), "it is not frozen");
+        write(&swarm.cgroup.folder, freezer.file, freezer.thaw).unwrap();
+        drop(swarm.cgroup);
+        swarm.child.wait().unwrap();
+    }
+}
+
+#[test]
+fn all_die_in_the_hierarchy_of_this_machine() {
+    if let Some(swarm) = Swarm::start(None) {
+        swarm.kill_by(SessionCgroup::kill);
+    }
+}
+
+#[test]
+fn all_die_in_version_2() {
+    if let Some(swarm) = Swarm::start(Some(Hierarchy::V2)) {
+        swarm.kill_by(|cgroup| write(&cgroup.folder, "cgroup.kill", "1"));
+    }
+}
+
+#[test]
+fn all_die_in_version_2_of_an_older_kernel() {
+    if let Some(swarm) = Swarm::start(Some(Hierarchy::V2)) {
+        swarm.kill_by(SessionCgroup::kill_frozen);
+    }
+}
+
+#[test]
+fn a_cgroup_that_is_dropped_is_killed_and_removed() {
+    if let Some(Swarm { cgroup, mut child }) = Swarm::start(Some(Hierarchy::V2)) {
+        let parent = cgroup.parent.try_clone().unwrap();
+        let name = cgroup.name.clone();
+        drop(cgroup);
+        child.wait().unwrap();
+        let folder = openat(parent, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        assert_eq!(folder.unwrap_err(), Errno::NOENT);
+    }
+}
