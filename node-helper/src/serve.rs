@@ -19,6 +19,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::cgroup::Cgroups;
 use crate::enter::seal::SealedBinary;
 use crate::session::{self, Context};
 use crate::target::Procfs;
@@ -64,8 +65,10 @@ pub fn main() -> Result<(), Error> {
     prctl::set_dumpable(false).map_err(|e| Error::Prepare("forbid dumps", e.into()))?;
     wait::leave_network().map_err(|e| Error::Prepare("leave the node's network", e.into()))?;
     let from_env = |name| std::env::var_os(name).map(PathBuf::from);
+    let procfs = Procfs::open().map_err(|e| Error::Prepare("open /proc", e.into()))?;
     let context = Context {
-        procfs: Procfs::open().map_err(|e| Error::Prepare("open /proc", e.into()))?,
+        cgroups: Cgroups::open(&procfs),
+        procfs,
         binary: SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?,
         cri_socket: from_env("KPEXEC_CRI_SOCKET").ok_or(Error::NoSocket)?,
         toolset: from_env("KPEXEC_TOOLSET").unwrap_or_else(|| TOOLSET.into()),

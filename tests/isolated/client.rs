@@ -17,7 +17,8 @@ use kpexec_protocol::{
     ClientMessage, Eof, Identity, ServerMessage, Start, Terminal, WindowSize, exit,
 };
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -52,12 +53,17 @@ pub struct Node {
     pub runtime: Arc<Mutex<RuntimeAnswer>>,
     pub helper: Child,
     pub client: HelperClient<Channel>,
+    said: Arc<Mutex<String>>,
     _folder: TempDir,
 }
 
 impl Node {
     pub async fn start() -> Result<Self> {
-        let container = FakeContainer::start()?;
+        Self::start_with(FakeContainer::start()?).await
+    }
+
+    /// The same with a container of one's own.
+    pub async fn start_with(container: FakeContainer) -> Result<Self> {
         let folder = TempDir::new()?;
         let answer = RuntimeAnswer {
             id: container.id()?,
@@ -75,11 +81,23 @@ impl Node {
             .env("KPEXEC_TOOLSET", &toolset)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .context("start node-helper")?;
+        let said = listen(helper.stderr.take().context("no stderr")?);
         let client = HelperClient::new(connect(&mut helper).await?);
-        Ok(Self { container, runtime, helper, client, _folder: folder })
+        Ok(Self { container, runtime, helper, client, said, _folder: folder })
+    }
+
+    /// Whether the helper has said on stderr that its sessions have no cgroup.
+    pub fn is_without_cgroups(&self) -> bool {
+        self.said.lock().expect("no test panics while it holds this").contains("has no cgroup")
+    }
+
+    /// How the names of the helper's cgroups begin.
+    pub fn cgroups(&self) -> Result<String> {
+        Ok(format!("kpexec-{}-", self.helper.id().context("the helper has ended")?))
     }
 
     /// A request for `argv` as root with the general capabilities.
@@ -196,6 +214,20 @@ fn helper_command(container: &FakeContainer) -> Command {
     };
     command.arg("serve");
     command
+}
+
+/// Collects what the helper says, and shows it.
+fn listen(stderr: ChildStderr) -> Arc<Mutex<String>> {
+    let said = Arc::new(Mutex::new(String::new()));
+    let collected = said.clone();
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stderr).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            eprintln!("{line}");
+            *collected.lock().expect("no test panics while it holds this") += &(line + "\n");
+        }
+    });
+    said
 }
 
 async fn connect(helper: &mut Child) -> Result<Channel> {

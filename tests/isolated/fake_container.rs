@@ -1,6 +1,7 @@
 //! A container without a container runtime: namespaces by unshare(1), a root
 //! file system in a temporary folder, busybox as its first process.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-/// What the first process does: says that it is ready, and waits.
-const INIT: &str = "echo ready > /tmp/ready; while :; do busybox sleep 1000; done";
+use crate::processes;
+
+/// What the first process does: it waits, for its children too.
+const INIT: &str = "while :; do busybox sleep 1000; done";
 
 /// Makes the root file system the root, inside the new namespaces.
 const SETUP: &str = r#"
@@ -26,7 +29,8 @@ cd "$1"
 mkdir -p .old
 pivot_root . .old
 exec /bin/busybox chroot / /bin/busybox env -i PATH=/bin SECRET=s3cret /bin/busybox sh -c "
-    cd /; hostname fake; busybox umount -l /.old; busybox rmdir /.old; $2"
+    cd /; hostname fake; busybox umount -l /.old; busybox rmdir /.old
+    echo ready > /tmp/ready; $2"
 "#;
 
 /// A running container; dropped, it ends.
@@ -41,6 +45,11 @@ impl FakeContainer {
     /// Starts a container, in a user namespace of its own where this test is
     /// not run by root.
     pub fn start() -> Result<Self> {
+        Self::start_as(INIT)
+    }
+
+    /// Starts a container whose first process goes on with the script `init`.
+    pub fn start_as(init: &str) -> Result<Self> {
         let root = root_file_system().context("make a root file system")?;
         let mut command = Command::new("unshare");
         if !rustix::process::geteuid().is_root() {
@@ -50,7 +59,7 @@ impl FakeContainer {
             .args(["--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork"])
             .args(["--kill-child=KILL", "--propagation", "private", "sh", "-c", SETUP, "sh"])
             .arg(root.path())
-            .arg(INIT)
+            .arg(init)
             .stdin(Stdio::null())
             .spawn()
             .context("run unshare(1)")?;
@@ -61,6 +70,11 @@ impl FakeContainer {
     /// A path of the container, as this machine sees it.
     pub fn path(&self, inside: &str) -> PathBuf {
         self.root.path().join(inside.trim_start_matches('/'))
+    }
+
+    /// Its processes, as itself numbers them.
+    pub fn processes(&self) -> Result<BTreeSet<i32>> {
+        processes::all(Path::new(&format!("/proc/{}/root/proc", self.pid)))
     }
 
     /// Where the user namespace is that the container lives in.

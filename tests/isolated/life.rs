@@ -3,33 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use kpexec_protocol::Reason;
 use kpexec_protocol::client_message::Kind as Request;
 
 use crate::client::{Node, collect, message};
-
-/// Processes of this machine whose command line holds `mark`.
-fn marked(mark: &str) -> Result<usize> {
-    let mut count = 0;
-    for entry in fs::read_dir("/proc")? {
-        let command = fs::read(entry?.path().join("cmdline")).unwrap_or_default();
-        let words = command.split(|byte| *byte == 0);
-        count += usize::from(words.into_iter().any(|word| word == mark.as_bytes()));
-    }
-    Ok(count)
-}
-
-async fn wait_for(mark: &str, wanted: usize) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while marked(mark)? != wanted {
-        if Instant::now() > deadline {
-            bail!("{} processes with {mark} instead of {wanted}", marked(mark)?);
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
-}
+use crate::processes::{self, marked, wait_for};
 
 #[tokio::test]
 async fn what_the_command_leaves_behind_ends_with_it() -> Result<()> {
@@ -38,7 +17,7 @@ async fn what_the_command_leaves_behind_ends_with_it() -> Result<()> {
         "busybox setsid sleep 71001 & (sleep 71001 &); trap '' HUP; sleep 71001 & sleep 0.2";
     let outcome = node.run(node.request(&["sh", "-c", script]), b"").await?;
     assert_eq!(outcome.code, Some(0));
-    assert_eq!(marked("71001")?, 0, "something was left behind");
+    assert_eq!(marked("71001")?.len(), 0, "something was left behind");
     Ok(())
 }
 
@@ -59,8 +38,14 @@ async fn a_helper_that_is_killed_takes_the_command_with_it() -> Result<()> {
     let (_requests, mut answers) = node.open(node.request(&["sleep", "71003"])).await?;
     answers.message().await?.context("no answer")?;
     wait_for("71003", 1).await?;
+    let cgroups = node.cgroups()?;
     node.helper.kill().await?;
-    wait_for("71003", 0).await
+    wait_for("71003", 0).await?;
+    // What `wait` does where there is one.
+    for folder in processes::cgroups(&cgroups)? {
+        fs::remove_dir(&folder).with_context(|| format!("{} is not empty", folder.display()))?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -73,7 +58,7 @@ async fn a_helper_whose_connection_ends_ends() -> Result<()> {
     drop((client, requests, answers));
     let status = tokio::time::timeout(Duration::from_secs(10), helper.wait()).await??;
     assert!(status.success(), "{status}");
-    assert_eq!(marked("71004")?, 0);
+    assert_eq!(marked("71004")?.len(), 0);
     Ok(())
 }
 

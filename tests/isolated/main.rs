@@ -8,9 +8,11 @@
 mod client;
 mod fake_container;
 mod fake_runtime;
+mod processes;
 
 mod entry;
 mod identity;
 mod life;
 mod names;
+mod teardown;
 mod view;

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::PROCESS_NAME;
@@ -52,40 +52,65 @@ pub enum Error {
     },
 }
 
-/// Starts an entry process, has it perform `order`, and returns the shim's PID.
-/// The descriptors are closed here once sent.
-///
-/// # Errors
-/// When a step fails; nothing is left running then.
-pub async fn enter(
-    binary: &SealedBinary,
-    mut order: Order,
-    descriptors: Vec<Descriptor>,
-) -> Result<i32, Error> {
-    order.roles = descriptors.iter().map(|(role, _)| role.code()).collect();
-    let (ours, theirs) = StdUnixStream::pair().map_err(|e| Error::Process("connect to", e))?;
-    // Spawned by the main thread, which lives as long as `serve` does: the
-    // parent-death signals of the entry process and the shim refer to it.
-    let mut child = Command::new(binary.path())
-        .arg0(PROCESS_NAME)
-        .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| Error::Process("start", e))?;
-    let exchange = async {
-        let report = exchange(ours, &order, descriptors).await;
-        // Reaped whatever it said; its exit code adds nothing to the report.
-        child.wait().await.map_err(|e| Error::Process("wait for", e))?;
-        report
-    };
-    let report = timeout(TIMEOUT, exchange).await.map_err(|_| Error::TimedOut)??;
-    if report.shim > 0 {
-        return Ok(report.shim);
+/// An entry process that waits for its order. Dropped, it is killed.
+#[derive(Debug)]
+pub struct EntryProcess {
+    child: Child,
+    socket: StdUnixStream,
+}
+
+impl EntryProcess {
+    /// Starts an entry process.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn start(binary: &SealedBinary) -> Result<Self, Error> {
+        let (socket, theirs) =
+            StdUnixStream::pair().map_err(|e| Error::Process("connect to", e))?;
+        // Spawned by the main thread, which lives as long as `serve` does: the
+        // parent-death signals of the entry process and the shim refer to it.
+        let child = Command::new(binary.path())
+            .arg0(PROCESS_NAME)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| Error::Process("start", e))?;
+        Ok(Self { child, socket })
     }
-    Err(Error::Step { step: report.failed, errno: Errno::from_raw_os_error(report.errno) })
+
+    /// Its PID on the node.
+    pub fn pid(&self) -> i32 {
+        // It has one until it was waited for, which `perform` alone does.
+        self.child.id().unwrap_or_default().cast_signed()
+    }
+
+    /// Has it perform `order`, and returns the shim's PID. The descriptors are
+    /// closed here once sent.
+    ///
+    /// # Errors
+    /// When a step fails; nothing is left running then.
+    pub async fn perform(
+        self,
+        mut order: Order,
+        descriptors: Vec<Descriptor>,
+    ) -> Result<i32, Error> {
+        let Self { mut child, socket } = self;
+        order.roles = descriptors.iter().map(|(role, _)| role.code()).collect();
+        let exchange = async {
+            let report = exchange(socket, &order, descriptors).await;
+            // Reaped whatever it said; its exit code adds nothing to the report.
+            child.wait().await.map_err(|e| Error::Process("wait for", e))?;
+            report
+        };
+        let report = timeout(TIMEOUT, exchange).await.map_err(|_| Error::TimedOut)??;
+        if report.shim > 0 {
+            return Ok(report.shim);
+        }
+        Err(Error::Step { step: report.failed, errno: Errno::from_raw_os_error(report.errno) })
+    }
 }
 
 async fn exchange(

@@ -16,12 +16,13 @@ use tools_overlay::parts::Owner;
 use super::Context;
 use super::shim::Shim;
 use super::streams::{self, Streams};
+use crate::cgroup::SessionCgroup;
 use crate::cri::{self, Container, Runtime};
 use crate::enter::credentials::{self, read_sets};
 use crate::enter::message::{Descriptor, Order, Role};
-use crate::enter::spawn;
+use crate::enter::spawn::{self, EntryProcess};
 use crate::environment::environment;
-use crate::failure::{not_executed, ours};
+use crate::failure::{chain, not_executed, ours};
 use crate::sys::start::{EXEC_ERROR_SIZE, MISSING, UNPREPARED};
 use crate::target::{Namespace, TargetProcess, process};
 
@@ -157,10 +158,13 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     ]);
     target.confirm()?;
     let order = order(&start, identity, &container);
-    let pid = spawn::enter(&context.binary, order, descriptors).await?;
+    let entry = EntryProcess::start(&context.binary)?;
+    // Before it gets its order: all that comes of it is born in the cgroup.
+    let cgroup = cgroup(context, entry.pid());
+    let pid = entry.perform(order, descriptors).await?;
     // If anything fails from here on `go` is dropped, and the shim ends without
     // having started anything.
-    let shim = Shim::new(pid).map_err(Error::Follow)?;
+    let shim = Shim::new(pid, cgroup).map_err(Error::Follow)?;
     // Once more, now that we are inside: the container that was joined is the
     // one that was asked for, or nothing runs.
     target.confirm()?;
@@ -168,6 +172,20 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     let waiting = Waiting { go, exec_error: receiver(exec_error)? };
     let running = Running { shim, streams, exit_status: receiver(exit_status)?, target };
     Ok((running, waiting))
+}
+
+/// A cgroup for the session that process `pid` begins. A node that refuses it
+/// is debugged all the same, but not in silence.
+fn cgroup(context: &Context, pid: i32) -> Option<SessionCgroup> {
+    let made = match &context.cgroups {
+        Ok(cgroups) => cgroups.session(pid).map_err(|error| chain(&error)),
+        Err(error) => Err(chain(error)),
+    };
+    // The client shows it with a failure, and with -v.
+    made.inspect_err(|why| {
+        eprintln!("the session has no cgroup: if it kills its shim, it may outlive us: {why}");
+    })
+    .ok()
 }
 
 /// Asks the runtime, pins the process, asks again: the two answers and the

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
+use crate::cgroup::{self, Cgroups};
 use crate::enter::seal::SealedBinary;
 use crate::failure;
 use crate::target::Procfs;
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Context {
     /// All processes of the node.
     pub procfs: Procfs,
+    /// Where sessions' cgroups are made, or why they have none.
+    pub cgroups: Result<Cgroups, cgroup::Error>,
     /// What entry processes run.
     pub binary: SealedBinary,
     /// The container runtime's socket.

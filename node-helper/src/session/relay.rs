@@ -7,9 +7,8 @@ use bytes::{Bytes, BytesMut};
 use kpexec_protocol::exit::Status as ExitStatus;
 use kpexec_protocol::server_message::Kind;
 use kpexec_protocol::{CHUNK, Exit, Failure, Reason, Started, client_message};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use rustix::fd::OwnedFd;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{mpsc, watch};
@@ -23,11 +22,11 @@ use crate::sys::start::EXIT_STATUS_SIZE;
 
 /// What the command left behind when it ended by itself is not wanted: it gets
 /// a moment to see that its terminal is gone.
-const LEFT_BEHIND: [(Signal, Duration); 1] = [(Signal::SIGHUP, Duration::from_millis(200))];
+const LEFT_BEHIND: [(Signal, Duration); 1] = [(Signal::HUP, Duration::from_millis(200))];
 
 /// What a command gets whose client has gone, as from a terminal hung up.
 const HANG_UP: [(Signal, Duration); 2] =
-    [(Signal::SIGHUP, Duration::from_secs(2)), (Signal::SIGTERM, Duration::from_secs(2))];
+    [(Signal::HUP, Duration::from_secs(2)), (Signal::TERM, Duration::from_secs(2))];
 
 /// How long the shim's end may lag behind the command's, where both are one
 /// event: the container stopped.
@@ -260,10 +259,11 @@ async fn receive(
 /// Gives the command's process group the signals the client sends.
 async fn forward_signals(context: &Context, shim: i32, mut wanted: mpsc::Receiver<i32>) {
     while let Some(number) = wanted.recv().await {
-        let Ok(signal) = Signal::try_from(number) else { continue };
-        if let Ok(Some(group)) = descendants::command(&context.procfs, shim) {
+        let Some(signal) = Signal::from_named_raw(number) else { continue };
+        let leader = descendants::command(&context.procfs, shim).ok().flatten();
+        if let Some(group) = leader.and_then(Pid::from_raw) {
             // It may have ended meanwhile.
-            let _ended = killpg(Pid::from_raw(group), signal);
+            let _ended = kill_process_group(group, signal);
         }
     }
 }

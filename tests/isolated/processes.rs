@@ -1,0 +1,88 @@
+//! The processes of this machine and of a container, as `/proc` has them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Numbers of the processes that the procfs at `folder` shows, the dead that
+/// nobody has reaped included.
+pub fn all(folder: &Path) -> Result<BTreeSet<i32>> {
+    let mut pids = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(pids)
+}
+
+/// Processes of this machine with `mark` as a word of their command line.
+pub fn marked(mark: &str) -> Result<Vec<i32>> {
+    let has_mark = |pid: &i32| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        command.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
+    };
+    Ok(all(Path::new("/proc"))?.into_iter().filter(has_mark).collect())
+}
+
+/// Processes of this machine in a cgroup whose name begins with `name`.
+pub fn in_cgroup(name: &str) -> Result<Vec<i32>> {
+    let part = format!("/{name}");
+    let is_in = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&part))
+    };
+    Ok(all(Path::new("/proc"))?.into_iter().filter(is_in).collect())
+}
+
+/// Cgroups of this machine whose name begins with `name`.
+pub fn cgroups(name: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = open.pop() {
+        // It may have been removed meanwhile.
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_name().as_bytes().starts_with(name.as_bytes()) {
+                found.push(entry.path());
+            } else if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Waits until `wanted` processes have `mark`.
+pub async fn wait_for(mark: &str, wanted: usize) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while marked(mark)?.len() != wanted {
+        if Instant::now() > deadline {
+            bail!("{} processes with {mark} instead of {wanted}", marked(mark)?.len());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Kills what has `mark`, until nothing does.
+pub async fn kill_marked(mark: &str) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let pids = marked(mark)?;
+        if pids.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            bail!("{pids:?} with {mark} cannot be killed");
+        }
+        for pid in pids.into_iter().filter_map(Pid::from_raw) {
+            // It may have ended meanwhile.
+            let _ended = kill_process(pid, Signal::KILL);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
