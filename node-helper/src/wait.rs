@@ -9,13 +9,20 @@ use rustix::fs::readlinkat;
 use rustix::io;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cgroup::Cgroups;
+use crate::failure::chain;
 use crate::target::Procfs;
 
 /// How long the helper stays without a session.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How often it looks.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// How often it looks for sessions whose `serve` was killed: the parent-death
+/// signal ends their commands, but not what those started.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// How often it looks whether it is needed, in sweeps: that is to look at every
+/// process of the node.
+const LOOK: u32 = 5;
 
 /// Waits until a signal or idleness ends the helper.
 ///
@@ -24,6 +31,10 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub fn main() -> std::io::Result<()> {
     leave_network()?;
     let procfs = Procfs::open()?;
+    let cgroups = Cgroups::open(&procfs).inspect_err(|error| {
+        eprintln!("sessions whose helper is killed are not swept up: {}", chain(error));
+    });
+    let cgroups = cgroups.ok();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -31,7 +42,7 @@ pub fn main() -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
-            result = idle(&procfs) => result,
+            result = idle(&procfs, cgroups.as_ref()) => result,
         }
     })
 }
@@ -45,15 +56,34 @@ pub(crate) fn leave_network() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNET)
 }
 
-async fn idle(procfs: &Procfs) -> std::io::Result<()> {
+async fn idle(procfs: &Procfs, cgroups: Option<&Cgroups>) -> std::io::Result<()> {
     let mut last_used = Instant::now();
     while last_used.elapsed() < IDLE {
-        tokio::time::sleep(INTERVAL).await;
+        for _ in 0..LOOK {
+            tokio::time::sleep(SWEEP).await;
+            if let Some(cgroups) = cgroups {
+                sweep(procfs, cgroups).await;
+            }
+        }
         if in_use(procfs)? {
             last_used = Instant::now();
         }
     }
     Ok(())
+}
+
+/// Ends what is left of sessions whose `serve` was killed. What fails is tried
+/// again.
+async fn sweep(procfs: &Procfs, cgroups: &Cgroups) {
+    let found = cgroups.left_behind(procfs).unwrap_or_else(|error| {
+        eprintln!("{}", chain(&error));
+        Vec::new()
+    });
+    for cgroup in found {
+        if !cgroup.remove(Instant::now() + SWEEP).await {
+            eprintln!("processes of a session are left, whose helper was killed");
+        }
+    }
 }
 
 /// Whether another process runs in this container, which is what `serve` does:

@@ -161,3 +161,41 @@ async fn a_session_that_kills_all_it_can_leaves_nothing() -> Result<()> {
     assert!(failure.message.contains("killed from outside"), "{}", failure.message);
     assert_nothing_is_left(&node, "72006").await
 }
+
+/// T59. The parent-death signal reaches the shim and the command only.
+#[tokio::test]
+async fn what_a_killed_helper_leaves_is_swept_up() -> Result<()> {
+    let script = |mark| format!("(busybox setsid busybox sleep {mark} &); sleep {mark}");
+    let mut node = Node::start().await?;
+    let request = node.request(&["sh", "-c", &script("72007")]);
+    let (_requests, mut answers) = node.open(request).await?;
+    answers.message().await?.context("no answer")?;
+    wait_for("72007", 2).await?;
+    // Another helper's session, which lives, is none of the sweeper's business.
+    let other = Node::start().await?;
+    let request = other.request(&["sh", "-c", &script("72008")]);
+    let (_other_requests, mut other_answers) = other.open(request).await?;
+    other_answers.message().await?.context("no answer")?;
+    wait_for("72008", 2).await?;
+
+    let cgroups = node.cgroups()?;
+    assert_eq!(processes::cgroups(&cgroups)?.is_empty(), node.is_without_cgroups());
+    node.helper.kill().await?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!marked("72007")?.is_empty(), "the kernel alone ends all: no need to sweep");
+    if node.is_without_cgroups() {
+        ensure!(!rustix::process::geteuid().is_root(), "root can have a cgroup");
+        return kill_marked("72007").await;
+    }
+    let mut wait = Command::new(env!("CARGO_BIN_EXE_node-helper"))
+        .arg("wait")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()?;
+    tokio::time::sleep(SOON).await;
+    wait.kill().await?;
+    assert_eq!(marked("72007")?.len(), 0);
+    assert_no_cgroups(&cgroups)?;
+    assert_eq!(marked("72008")?.len(), 2, "another session was hit");
+    Ok(())
+}
