@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use kpexec_protocol::profile;
+
 /// Index = number in `<linux/capability.h>`. Append only: the numbers are ABI.
 const NAMES: [&str; 41] = [
     "CHOWN",
@@ -112,8 +114,21 @@ pub struct CapabilitySet(u64);
 impl CapabilitySet {
     /// None at all.
     pub const EMPTY: Self = Self(0);
-    /// Every capability of the table.
-    pub const ALL: Self = Self((1 << NAMES.len()) - 1);
+    /// Every capability there is or will be, those without a name included.
+    pub const ALL: Self = Self(profile::ALL);
+
+    /// The set of this mask.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The capability of this name, or all of them by the name ALL.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match normalised(name).as_str() {
+            "ALL" => Some(Self::ALL),
+            name => Capability::from_name(name).map(Self::from),
+        }
+    }
 
     /// The mask as the kernel writes it.
     pub fn bits(self) -> u64 {
@@ -130,7 +145,12 @@ impl CapabilitySet {
         Self(self.0 & !other.0)
     }
 
-    /// Its members in the order of their numbers.
+    /// Whether it has more than can be told by name.
+    pub fn is_open_ended(self) -> bool {
+        self.0 >> NAMES.len() != 0
+    }
+
+    /// Its members that have a name, in the order of their numbers.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         (0u8..).take(NAMES.len()).filter(move |number| self.0 & (1 << number) != 0).map(Capability)
     }
@@ -150,6 +170,9 @@ impl FromIterator<Capability> for CapabilitySet {
 
 impl fmt::Debug for CapabilitySet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::ALL {
+            return formatter.write_str("ALL");
+        }
         formatter.debug_set().entries(self.iter().map(Capability::name)).finish()
     }
 }
@@ -178,8 +201,38 @@ mod tests {
         ] {
             assert_eq!(Capability::from_name(name).unwrap().number(), number, "{name}");
         }
-        // What `/proc/self/status` of a full root on Linux 5.9 and later says.
-        assert_eq!(CapabilitySet::ALL.bits(), 0x1ff_ffff_ffff);
+        // A full root on Linux 5.9 and later has 0x1ff_ffff_ffff: bits 0 to 40.
+        assert_eq!(CapabilitySet::ALL.iter().count(), 41);
+    }
+
+    /// Names copied from containerd's `defaultUnixCaps`.
+    #[test]
+    fn the_profiles_number_them_as_this_table_does() {
+        let names = |bits| {
+            CapabilitySet::from_bits(bits)
+                .iter()
+                .map(Capability::name)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            names(profile::RUNTIME_DEFAULT),
+            "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW \
+             SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP"
+        );
+        assert_eq!(names(profile::SYS_PTRACE), "SYS_PTRACE");
+        assert_eq!(names(profile::SHIELD), "BLOCK_SUSPEND");
+    }
+
+    #[test]
+    fn all_is_a_set_and_more_than_has_names() {
+        for name in ["ALL", "all", "CAP_ALL"] {
+            assert_eq!(CapabilitySet::from_name(name), Some(CapabilitySet::ALL), "{name}");
+        }
+        let one = CapabilitySet::from_name("CHECKPOINT_RESTORE").unwrap();
+        assert!(!one.is_open_ended());
+        assert!(CapabilitySet::ALL.difference(one).is_open_ended());
+        assert_eq!(CapabilitySet::from_name("SYS"), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io::Write as _;
 
+use kpexec_protocol::Started;
+
 /// Prints `kpexec: <what>: <cause>` and, if there is one, the hint.
 pub fn error(error: &dyn Error, hint: Option<&str>, verbose: bool) {
     line(&text(error, hint, verbose));
@@ -11,6 +13,19 @@ pub fn error(error: &dyn Error, hint: Option<&str>, verbose: bool) {
 /// Prints one line of ours.
 pub fn notice(text: &str) {
     line(&escape(text));
+}
+
+/// Prints what the helper said of a session that began.
+pub fn started(started: &Started, quiet: bool, verbose: bool) {
+    for text in started_lines(started, quiet, verbose) {
+        line(&text);
+    }
+}
+
+fn started_lines(started: &Started, quiet: bool, verbose: bool) -> Vec<String> {
+    let identity = verbose.then(|| format!("session: {}", escape(&started.identity)));
+    let notices = started.notices.iter().filter(|_| !quiet).map(|notice| escape(notice));
+    identity.into_iter().chain(notices).collect()
 }
 
 /// Prints what the helper logged, line by line.
@@ -95,6 +110,18 @@ mod tests {
     fn verbose_adds_the_chain() {
         let text = text(&outer(), Some("knock"), true);
         assert!(text.ends_with("hint: knock\ncaused by: cheap\\x1b[2J metal"), "{text}");
+    }
+
+    #[test]
+    fn a_session_is_described_on_demand_and_its_notices_unless_unwanted() {
+        let started = Started {
+            identity: "uid 0\r".into(),
+            notices: vec!["seen\u{1b}[2J".into(), "two".into()],
+        };
+        assert_eq!(started_lines(&started, false, false), ["seen\\x1b[2J", "two"]);
+        assert_eq!(started_lines(&started, true, false), [""; 0]);
+        let verbose = ["session: uid 0", "seen\\x1b[2J", "two"];
+        assert_eq!(started_lines(&started, false, true), verbose);
     }
 
     #[test]

@@ -29,7 +29,7 @@ const BROKEN_PIPE: u8 = 141;
 /// Why kpexec could not do what it was asked to.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// `-u`, `--cap-add` or `--cap-drop`.
+    /// Who to be.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// No image to make a helper of.
@@ -92,7 +92,7 @@ impl RunError {
 
 /// Runs the command; gives its exit code.
 pub async fn run(cli: Cli) -> Result<u8, RunError> {
-    let identity = Identity::from_flags(cli.run_as.as_deref(), &cli.cap_add, &cli.cap_drop)?;
+    let identity = Identity::from_flags(&cli.identity)?;
     let image = helper_image(&cli)?;
     let pod = target::pod_name(cli.pod.as_deref().unwrap_or_default())?;
     target::check_name(&cli.helper_namespace, "namespace")?;
@@ -113,11 +113,11 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
         image: &image,
         cri_socket: &cri_socket,
         target: &target,
-        capabilities: identity.capabilities,
+        identity: &identity,
     };
     let mut helper = HelperPod::create(&cluster, spec.pod());
     let work = Work { cli: &cli, cluster: &cluster, helper: &name, target: &target, tty };
-    let start = work.start(&identity);
+    let start = first_message(&cli, &target, &identity, tty);
     let result = AssertUnwindSafe(work.run(&mut helper, &start, &mut signals)).catch_unwind().await;
 
     let by_hand = helper.by_hand();
@@ -165,6 +165,26 @@ async fn resolve(cli: &Cli, pod: &str) -> Result<(Cluster, Target, String), RunE
     Ok((cluster, target, socket))
 }
 
+/// The session's first message.
+fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> Start {
+    let env = cli.env.iter();
+    Start {
+        target: Some(target.to_protocol()),
+        identity: Some(identity.to_protocol()),
+        argv: cli.command.iter().map(|arg| arg.clone().into_vec().into()).collect(),
+        env: env
+            .map(|var| EnvVar { name: var.name.clone().into(), value: var.value.clone().into() })
+            .collect(),
+        terminal: tty.then(|| Terminal {
+            size: Some(terminal::size()),
+            term: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
+        }),
+        stdin: cli.stdin,
+        workdir: cli.workdir.clone().map(|path| path.into_vec().into()),
+        trust_target: cli.identity.trust_target,
+    }
+}
+
 /// What is done between making the helper and deleting it.
 struct Work<'a> {
     cli: &'a Cli,
@@ -175,27 +195,6 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The session's first message.
-    fn start(&self, identity: &Identity) -> Start {
-        let env = self.cli.env.iter();
-        Start {
-            target: Some(self.target.to_protocol()),
-            identity: Some(identity.to_protocol()),
-            argv: self.cli.command.iter().map(|arg| arg.clone().into_vec().into()).collect(),
-            env: env
-                .map(|var| EnvVar {
-                    name: var.name.clone().into(),
-                    value: var.value.clone().into(),
-                })
-                .collect(),
-            terminal: self.tty.then(|| Terminal {
-                size: Some(terminal::size()),
-                term: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
-            }),
-            stdin: self.cli.stdin,
-        }
-    }
-
     async fn run(
         &self,
         helper: &mut HelperPod,
@@ -241,7 +240,8 @@ impl Work<'_> {
 
     /// Connects the session with the terminal or the pipes here, to its end.
     async fn attend(&self, mut session: Session, signals: &mut Signals) -> Result<u8, RunError> {
-        tracing::debug!("session started");
+        // Before raw mode, in which a line feed would not return to column one.
+        report::started(&session.started, self.cli.quiet, self.cli.verbose);
         let (control, controlled) = mpsc::channel(16);
         let (output, written) = spawn_output();
         let raw = self.tty.then(RawMode::enter).transpose();
@@ -269,5 +269,50 @@ impl Work<'_> {
             (Some(code), Ok(())) => Ok(code),
             (None, Ok(())) => Err(SessionError::Protocol("output was cut short").into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::target::Rights;
+
+    #[test]
+    fn the_first_message_says_all_that_was_asked() {
+        let target = Target {
+            namespace: "prod".into(),
+            pod: "web".into(),
+            pod_uid: "u-1".into(),
+            container: "app".into(),
+            runtime: "containerd".into(),
+            container_id: "4f2a".into(),
+            node: "node7".into(),
+            rights: Rights::default(),
+        };
+        let message = |args: &str| {
+            let args = args.split_whitespace().map(OsString::from);
+            let cli = Cli::parse_args(args).unwrap();
+            let identity = Identity::from_flags(&cli.identity).unwrap();
+            first_message(&cli, &target, &identity, false)
+        };
+        let plain = Start {
+            target: Some(target.to_protocol()),
+            identity: Some(kpexec_protocol::Identity::default()),
+            argv: vec!["ls".into(), "-l".into()],
+            ..Start::default()
+        };
+        assert_eq!(message("kpexec web -- ls -l"), plain);
+        let flags = "-i --workdir /srv --trust-target --no-new-privs --env A=1";
+        let expected = Start {
+            identity: Some(kpexec_protocol::Identity { no_new_privs: true, ..Default::default() }),
+            env: vec![EnvVar { name: "A".into(), value: "1".into() }],
+            stdin: true,
+            workdir: Some("/srv".into()),
+            trust_target: true,
+            ..plain
+        };
+        assert_eq!(message(&format!("kpexec {flags} web -- ls -l")), expected);
     }
 }

@@ -27,13 +27,28 @@ fn mistakes_are_two_lines_at_most_and_125() {
         "kpexec: a command is required after --\nhint: for example: kpexec -it POD -- bash\n",
     );
     refused(
-        &["--bogus"],
-        "kpexec: unexpected argument '--bogus' found\nhint: kpexec --help lists the flags\n",
+        &["--xyzzy"],
+        "kpexec: unexpected argument '--xyzzy' found\nhint: kpexec --help lists the flags\n",
     );
     refused(
-        &["-u", "alice", "web", "--", "id"],
-        "kpexec: cannot run as \"alice\": -u takes UID or UID:GID, in numbers\n\
-         hint: user names are not looked up yet; give numbers\n",
+        &["-u", "-1", "web", "--", "id"],
+        "kpexec: cannot run as \"-1\": neither names nor numbers start with + or -\n\
+         hint: -u takes a name or number, and :GROUP after it if wanted\n",
+    );
+    refused(
+        &["--groups", "adm,", "web", "--", "id"],
+        "kpexec: cannot be in group \"\": a name or number is missing\n\
+         hint: --groups takes names and numbers with commas between; '' is none\n",
+    );
+    refused(
+        &["--cap-add", "KILL,NET_ADMN", "web", "--", "id"],
+        "kpexec: unknown capability \"NET_ADMN\"\nhint: did you mean NET_ADMIN?\n",
+    );
+    refused(
+        &["--profile", "target", "--seccomp", "unconfined", "web", "--", "id"],
+        "kpexec: --profile target --seccomp unconfined would be less confined than the container \
+         without being shielded from it\n\
+         hint: leave out --seccomp, or take an elevated profile such as general\n",
     );
     refused(
         &["--helper-image", "x", "deploy/web", "--", "id"],
@@ -74,5 +89,8 @@ fn help_and_version_go_to_stdout() {
         assert!(output.stderr.is_empty() && !output.stdout.is_empty(), "{flag}");
     }
     let help = String::from_utf8(kpexec(&["--help"]).stdout).unwrap();
+    assert!(help.starts_with("Run a command inside any container"), "{help}");
     assert!(help.contains("kpexec [FLAGS] POD -- CMD"), "{help}");
+    assert!(help.contains("\nIdentity:\n  -u, --run-as <USER[:GROUP]>"), "{help}");
+    assert!(help.contains("- restricted: "), "{help}");
 }

@@ -86,6 +86,9 @@ pub struct Container {
     pub env: Vec<String>,
     /// `process.cwd` of the OCI specification.
     pub workdir: String,
+    /// `linux.seccomp` of the OCI specification: its filter, where it has one.
+    /// Not read any further: most sessions have no need of it.
+    pub seccomp: Option<serde_json::Value>,
 }
 
 impl Info {
@@ -115,8 +118,14 @@ struct Info {
 #[derive(Debug, Deserialize)]
 struct RuntimeSpec {
     process: Option<Process>,
+    linux: Option<Linux>,
     #[serde(default)]
     annotations: HashMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Linux {
+    seccomp: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -184,16 +193,15 @@ fn read(target: &Target, response: ContainerStatusResponse) -> Result<Container,
     if info.pid <= 1 {
         return Err(Error::Unusable("it names no process"));
     }
-    let process = info
-        .runtime_spec
-        .and_then(|spec| spec.process)
-        .ok_or(Error::Unusable("it has no OCI specification"))?;
+    let spec = info.runtime_spec.ok_or(Error::Unusable("it has no OCI specification"))?;
+    let process = spec.process.ok_or(Error::Unusable("it has no OCI specification"))?;
     Ok(Container {
         id: status.id,
         pid: info.pid,
         started_at: status.started_at,
         env: process.env,
         workdir: process.cwd,
+        seccomp: spec.linux.and_then(|linux| linux.seccomp),
     })
 }
 
@@ -268,6 +276,7 @@ mod tests {
             started_at: 17,
             env: vec!["PATH=/bin".into(), "A=b".into()],
             workdir: "/srv".into(),
+            seccomp: None,
         };
         assert_eq!(container, wanted);
         let container = read(&target(), answer(CRIO)).unwrap();

@@ -78,11 +78,13 @@ const WITHHELD_PREFIXES: &[&str] = &[
 
 /// The environment of a session, each entry `NAME=value`.
 ///
-/// `term` is the client's TERM, where the session has a terminal. What is
-/// `asked` is the operator's own wish and is taken as it is.
+/// `home` is the user's, where it was given by name; `term` is the client's
+/// TERM, where the session has a terminal. What is `asked` is the operator's own
+/// wish and is taken as it is.
 pub fn environment(
     target: &[String],
     uid: u32,
+    home: Option<&[u8]>,
     term: Option<&str>,
     asked: &[EnvVar],
 ) -> Vec<Vec<u8>> {
@@ -95,7 +97,7 @@ pub fn environment(
     let path = env.get(b"PATH").map_or(DEFAULT_PATH.as_bytes().to_vec(), <[u8]>::to_vec);
     env.set(b"PATH", &[TOOLS.as_bytes(), &path].join(&b':'));
     // The target's HOME is its own user's, and we are somebody else.
-    env.set(b"HOME", if uid == 0 { b"/root" } else { b"/" });
+    env.set(b"HOME", home.unwrap_or(if uid == 0 { b"/root" } else { b"/" }));
     env.set(b"LANG", b"C.UTF-8");
     if let Some(term) = term {
         env.set(b"TERM", term.as_bytes());
@@ -140,7 +142,7 @@ mod tests {
                 value: value.as_bytes().to_vec().into(),
             })
             .collect();
-        environment(&target, uid, term, &asked)
+        environment(&target, uid, None, term, &asked)
             .into_iter()
             .map(|entry| String::from_utf8(entry).unwrap())
             .collect()

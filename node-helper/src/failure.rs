@@ -30,9 +30,13 @@ pub fn ours(error: &dyn Error, hint: &str) -> Failure {
     Failure { reason: Reason::Helper.into(), message: chain(error), hint: hint.to_owned() }
 }
 
+/// Threat model, A2: more than profile `general` is for programs of ours.
+const NOT_TRUSTED: &str = "above profile general only the toolset's programs are run; \
+     --trust-target runs the container's own too";
+
 /// No command, for a reason that lies in the command: `there` tells whether the
-/// file is there.
-pub fn not_executed(program: &[u8], errno: i32, there: bool) -> Failure {
+/// file is there, `target_programs` whether the target's can be executed at all.
+pub fn not_executed(program: &[u8], errno: i32, there: bool, target_programs: bool) -> Failure {
     let program = String::from_utf8_lossy(program);
     if !there {
         let hint = "the toolset's programs and the target's PATH were searched".to_owned();
@@ -55,7 +59,8 @@ pub fn not_executed(program: &[u8], errno: i32, there: bool) -> Failure {
         errno => without_number(rustix::io::Errno::from_raw_os_error(errno).to_string()),
     };
     let message = format!("{program}: cannot be executed: {cause}");
-    Failure { reason: Reason::NotExecutable.into(), message, hint: String::new() }
+    let hint = if !target_programs && errno == libc::EACCES { NOT_TRUSTED } else { "" };
+    Failure { reason: Reason::NotExecutable.into(), message, hint: hint.to_owned() }
 }
 
 #[cfg(test)]
@@ -64,15 +69,18 @@ mod tests {
 
     #[test]
     fn what_is_missing_and_what_cannot_run_differ() {
-        let missing = not_executed(b"frob", libc::ENOENT, false);
+        let missing = not_executed(b"frob", libc::ENOENT, false, true);
         assert_eq!(missing.reason(), Reason::NotFound);
-        let loader = not_executed(b"/app", libc::ENOENT, true);
+        let loader = not_executed(b"/app", libc::ENOENT, true, true);
         assert_eq!(loader.reason(), Reason::NotExecutable);
         assert!(loader.message.contains("loader"), "{}", loader.message);
-        let denied = not_executed(b"/etc/passwd", libc::EACCES, true);
+        let denied = not_executed(b"/etc/passwd", libc::EACCES, true, true);
         assert_eq!(denied.reason(), Reason::NotExecutable);
         assert_eq!(denied.message, "/etc/passwd: cannot be executed: Permission denied");
-        let line = not_executed(b"ls /", libc::ENOENT, false);
+        assert_eq!(denied.hint, "");
+        let untrusted = not_executed(b"/bin/app", libc::EACCES, true, false);
+        assert!(untrusted.hint.contains("--trust-target"), "{}", untrusted.hint);
+        let line = not_executed(b"ls /", libc::ENOENT, false, true);
         assert!(line.hint.contains("sh -c"), "{}", line.hint);
     }
 

@@ -18,6 +18,7 @@ pub mod cri;
 pub mod enter;
 pub mod environment;
 pub mod failure;
+pub mod identity;
 pub mod names;
 pub mod pty;
 pub mod seccomp;

@@ -11,6 +11,7 @@ use kpexec_protocol::helper_server::{Helper, HelperServer};
 use kpexec_protocol::{ClientMessage, ServerMessage};
 use nix::sys::prctl;
 use rustix::fd::{AsFd, BorrowedFd};
+use rustix::thread::{CapabilitySet, capability_is_in_bounding_set};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::{mpsc, oneshot};
@@ -21,8 +22,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::cgroup::Cgroups;
 use crate::enter::seal::SealedBinary;
+use crate::identity;
 use crate::session::{self, Context};
 use crate::target::Procfs;
+use crate::target::status::status;
 use crate::{TOOLSET, wait};
 
 /// A client that does not answer a ping within this time has gone. Together
@@ -67,7 +70,8 @@ pub fn main() -> Result<(), Error> {
     let from_env = |name| std::env::var_os(name).map(PathBuf::from);
     let procfs = Procfs::open().map_err(|e| Error::Prepare("open /proc", e.into()))?;
     let context = Context {
-        cgroups: Cgroups::open(&procfs),
+        helper: own_means(&procfs).map_err(prepare("read what it may do"))?,
+        cgroups: Arc::new(Cgroups::open(&procfs)),
         procfs,
         binary: SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?,
         cri_socket: from_env("KPEXEC_CRI_SOCKET").ok_or(Error::NoSocket)?,
@@ -79,6 +83,20 @@ pub fn main() -> Result<(), Error> {
         .build()
         .map_err(prepare("start"))?;
     runtime.block_on(serve(Arc::new(context)))
+}
+
+/// What sessions can be given.
+fn own_means(procfs: &Procfs) -> io::Result<identity::Helper> {
+    let own = procfs.process(std::process::id().cast_signed())?;
+    let text = Procfs::read(&own, c"status")?;
+    let status = status(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    // `EINVAL` from the first one that this kernel does not know.
+    let known = |number: &u32| {
+        capability_is_in_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_ok()
+    };
+    let known = (0..u64::BITS).take_while(known).fold(0, |all, number| all | 1 << number);
+    Ok(identity::Helper { permitted: status.permitted, known, filtered: status.filtered })
 }
 
 async fn serve(context: Arc<Context>) -> Result<(), Error> {

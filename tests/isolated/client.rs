@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use hyper_util::rt::TokioIo;
-use k8s_cri::v1::ContainerState;
 use kpexec_protocol::client_message::Kind as Request;
 use kpexec_protocol::helper_client::HelperClient;
 use kpexec_protocol::server_message::Kind as Answer;
 use kpexec_protocol::{
-    ClientMessage, Eof, Identity, ServerMessage, Start, Terminal, WindowSize, exit,
+    ClientMessage, Eof, Id, Identity, ServerMessage, Start, Terminal, WindowSize, exit, id,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -26,9 +25,25 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::fake_container::FakeContainer;
 use crate::fake_runtime::{self, Answer as RuntimeAnswer};
+use crate::programs::link_into;
 
 /// The capabilities of profile `general`: containerd's defaults and SYS_PTRACE.
 pub const GENERAL: u64 = 0xa804_25fb | 1 << 19;
+
+/// CAP_BLOCK_SUSPEND, which a session has when nothing else shields it.
+pub const SHIELD: u64 = 1 << 36;
+
+/// An identity of numbers, with exactly these capabilities.
+pub fn exactly(uid: u32, gid: u32, capabilities: u64) -> Identity {
+    let number = |number| Some(Id { kind: Some(id::Kind::Number(number)) });
+    Identity {
+        user: number(uid),
+        group: number(gid),
+        add: capabilities,
+        drop: u64::MAX,
+        ..Identity::default()
+    }
+}
 
 /// How a session ended, and what it wrote.
 #[derive(Debug, Default)]
@@ -53,30 +68,28 @@ pub struct Node {
     pub runtime: Arc<Mutex<RuntimeAnswer>>,
     pub helper: Child,
     pub client: HelperClient<Channel>,
+    /// What the helper has written to stderr.
     said: Arc<Mutex<String>>,
-    _folder: TempDir,
+    /// Holds the runtime's socket and the toolset.
+    pub folder: TempDir,
 }
 
 impl Node {
     pub async fn start() -> Result<Self> {
-        Self::start_with(FakeContainer::start()?).await
+        Self::around(FakeContainer::start()?, &[]).await
     }
 
-    /// The same with a container of one's own.
-    pub async fn start_with(container: FakeContainer) -> Result<Self> {
+    /// A helper for this container, started by way of `wrapper`: a program and
+    /// arguments that execute what follows them.
+    pub async fn around(container: FakeContainer, wrapper: &[String]) -> Result<Self> {
         let folder = TempDir::new()?;
-        let answer = RuntimeAnswer {
-            id: container.id()?,
-            pid: container.pid,
-            state: ContainerState::ContainerRunning,
-            runtime_type: "io.containerd.runc.v2",
-        };
+        let answer = RuntimeAnswer::running(container.id()?, container.pid);
         let runtime = Arc::new(Mutex::new(answer));
         let socket = folder.path().join("cri.sock");
         fake_runtime::serve(&socket, runtime.clone())?;
         let toolset = folder.path().join("toolset");
         make_toolset(&toolset)?;
-        let mut helper = helper_command(&container)
+        let mut helper = helper_command(&container, wrapper)
             .env("KPEXEC_CRI_SOCKET", &socket)
             .env("KPEXEC_TOOLSET", &toolset)
             .stdin(Stdio::piped())
@@ -87,12 +100,17 @@ impl Node {
             .context("start node-helper")?;
         let said = listen(helper.stderr.take().context("no stderr")?);
         let client = HelperClient::new(connect(&mut helper).await?);
-        Ok(Self { container, runtime, helper, client, said, _folder: folder })
+        Ok(Self { container, runtime, helper, client, said, folder })
+    }
+
+    /// What the helper has written to stderr so far.
+    pub fn said(&self) -> String {
+        self.said.lock().expect("no test panics while it holds this").clone()
     }
 
     /// Whether the helper has said on stderr that its sessions have no cgroup.
     pub fn is_without_cgroups(&self) -> bool {
-        self.said.lock().expect("no test panics while it holds this").contains("has no cgroup")
+        self.said().contains("has no cgroup")
     }
 
     /// How the names of the helper's cgroups begin.
@@ -105,7 +123,7 @@ impl Node {
         let target = self.runtime.lock().expect("no test panics while it holds this").target();
         Start {
             target: Some(target),
-            identity: Some(Identity { capabilities: GENERAL, ..Identity::default() }),
+            identity: Some(Identity::default()),
             argv: argv.iter().map(|argument| argument.as_bytes().to_vec().into()).collect(),
             ..Start::default()
         }
@@ -197,14 +215,20 @@ fn make_toolset(folder: &Path) -> Result<()> {
     ] {
         symlink("busybox", folder.join("bin").join(applet))?;
     }
-    Ok(())
+    // What a session uses to look at itself. Not among the tools: some attack.
+    fs::create_dir(folder.join("attacks"))?;
+    link_into(&folder.join("attacks"))
 }
 
 /// Root runs the helper as it is; others in the container's user namespace,
 /// with mounts of its own, where they hold every capability.
-fn helper_command(container: &FakeContainer) -> Command {
+fn helper_command(container: &FakeContainer, wrapper: &[String]) -> Command {
     let helper = env!("CARGO_BIN_EXE_node-helper");
-    let mut command = if rustix::process::geteuid().is_root() {
+    let mut command = if let [program, arguments @ ..] = wrapper {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(helper);
+        command
+    } else if rustix::process::geteuid().is_root() {
         Command::new(helper)
     } else {
         let mut command = Command::new("nsenter");

@@ -1,70 +1,176 @@
 //! A container without a container runtime: namespaces by unshare(1), a root
-//! file system in a temporary folder, busybox as its first process.
+//! file system in a temporary folder with busybox in it, `init.c` as its first
+//! process.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tempfile::TempDir;
 
+use crate::inside::{Inside, Ran, Running};
 use crate::processes;
-
-/// What the first process does: it waits, for its children too.
-const INIT: &str = "while :; do busybox sleep 1000; done";
+use crate::programs::link_into;
 
 /// Makes the root file system the root, inside the new namespaces.
-const SETUP: &str = r#"
-set -e
-mount --make-rprivate /
-mount --bind "$1" "$1"
-mount -t proc proc "$1/proc"
-mount -t tmpfs tmpfs "$1/dev"
-mount -t tmpfs tmpfs "$1/volume"
-echo data > "$1/volume/file"
-cd "$1"
-mkdir -p .old
-pivot_root . .old
-exec /bin/busybox chroot / /bin/busybox env -i PATH=/bin SECRET=s3cret /bin/busybox sh -c "
-    cd /; hostname fake; busybox umount -l /.old; busybox rmdir /.old
-    echo ready > /tmp/ready; $2"
-"#;
+const SETUP: &str = include_str!("container.sh");
+
+/// Docker's and containerd's default capabilities.
+pub const DEFAULT: u64 = 0xa804_25fb;
+/// CAP_SYS_PTRACE, a common gift to containers that are to be debugged.
+pub const SYS_PTRACE: u64 = 1 << 19;
+
+/// Where a user namespace of [`Options::user_namespace`] begins outside.
+pub const FIRST_ID: u32 = 100_000;
+
+/// What the container finds at `/proc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proc {
+    Real,
+    Absent,
+    /// A tmpfs with a few files, among them `1/comm` that says "fake".
+    Fake,
+}
+
+/// How a container differs from the next.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Of the first process; without, it keeps all that the test has.
+    pub capabilities: Option<u64>,
+    /// User and group of the first process.
+    pub uid: u32,
+    /// Whether it lives in a user namespace that maps 0 to [`FIRST_ID`].
+    pub user_namespace: bool,
+    /// Whether setgroups(2) is forbidden in it.
+    pub no_setgroups: bool,
+    /// Whether `/dev` is a link to `/srv/dev`.
+    pub linked_dev: bool,
+    /// Whether mounts below `/volume` propagate.
+    pub shared_volume: bool,
+    pub proc: Proc,
+    /// A folder that the first process has as its root, inside the container's.
+    pub chroot: Option<&'static str>,
+    /// Whether the root is a change of root only, as runc has it with
+    /// `--no-pivot`: below it lies the node's.
+    pub no_pivot: bool,
+    pub no_new_privs: bool,
+    /// Whether the first process leaves orphans unreaped.
+    pub never_waits: bool,
+}
+
+impl Options {
+    /// As container runtimes make them, for root to attack from.
+    pub fn hostile() -> Self {
+        Self { capabilities: Some(DEFAULT), ..Self::own() }
+    }
+
+    /// With all that the test has, in a user namespace of its own where this
+    /// test is not run by root.
+    pub fn own() -> Self {
+        Self {
+            capabilities: None,
+            uid: 0,
+            user_namespace: false,
+            no_setgroups: false,
+            linked_dev: false,
+            shared_volume: false,
+            proc: Proc::Real,
+            chroot: None,
+            no_pivot: false,
+            no_new_privs: false,
+            never_waits: false,
+        }
+    }
+
+    fn environment(&self, root: &Path) -> Vec<(&'static str, String)> {
+        let flag = |set: bool| if set { "1".to_owned() } else { String::new() };
+        let capabilities = self.capabilities.map_or("-".to_owned(), |set| format!("{set:x}"));
+        let (no_new_privs, never_waits) = (self.no_new_privs as u8, self.never_waits as u8);
+        let proc = match self.proc {
+            Proc::Real => "real",
+            Proc::Absent => "absent",
+            Proc::Fake => "fake",
+        };
+        vec![
+            ("ROOT", root.display().to_string()),
+            ("INIT", format!("{capabilities} {} {no_new_privs} {never_waits}", self.uid)),
+            ("LINKED_DEV", flag(self.linked_dev)),
+            ("SHARED", flag(self.shared_volume)),
+            ("NO_PIVOT", flag(self.no_pivot)),
+            ("CHROOT", self.chroot.unwrap_or_default().to_owned()),
+            ("PROC", proc.to_owned()),
+        ]
+    }
+}
 
 /// A running container; dropped, it ends.
 pub struct FakeContainer {
     unshare: Child,
     root: TempDir,
+    inside: Inside,
+    pidfd: OwnedFd,
     /// The first process, as this machine numbers it.
     pub pid: i32,
 }
 
 impl FakeContainer {
-    /// Starts a container, in a user namespace of its own where this test is
-    /// not run by root.
+    /// Starts a container with all that the test has.
     pub fn start() -> Result<Self> {
-        Self::start_as(INIT)
+        Self::with(&Options::own())
     }
 
-    /// Starts a container whose first process goes on with the script `init`.
-    pub fn start_as(init: &str) -> Result<Self> {
-        let root = root_file_system().context("make a root file system")?;
-        let mut command = Command::new("unshare");
+    /// Starts a container to attack from.
+    pub fn hostile(options: &Options) -> Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("attacks need root: `cargo xtask test` runs them");
+        }
+        Self::with(options)
+    }
+
+    /// Starts a container that is as `options` say.
+    pub fn with(options: &Options) -> Result<Self> {
+        let root = root_file_system(options.user_namespace).context("make a root file system")?;
+        let holder = options.user_namespace.then(|| UserNamespace::new(options)).transpose()?;
+        let (inside, theirs) = Inside::pair()?;
+        let mut command = match &holder {
+            Some(holder) => holder.command(),
+            None => Command::new("unshare"),
+        };
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
         }
         let unshare = command
             .args(["--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork"])
-            .args(["--kill-child=KILL", "--propagation", "private", "sh", "-c", SETUP, "sh"])
-            .arg(root.path())
-            .arg(init)
-            .stdin(Stdio::null())
+            .args(["--kill-child=KILL", "--propagation", "private", "sh", "-c", SETUP])
+            .envs(options.environment(root.path()))
+            .stdin(theirs)
             .spawn()
             .context("run unshare(1)")?;
-        let pid = wait_until_ready(&unshare, root.path())?;
-        Ok(Self { unshare, root, pid })
+        // The command holds the other end too, until it is dropped: then the
+        // first process's death is an end of file.
+        drop(command);
+        inside.wait_until_ready()?;
+        let pid = only_child(&unshare)?;
+        let id = Pid::from_raw(pid).context("a PID of 0")?;
+        let pidfd = pidfd_open(id, PidfdFlags::empty())?;
+        Ok(Self { unshare, root, inside, pidfd, pid })
+    }
+
+    /// Runs a shell line in the container, with its own credentials.
+    pub fn run(&self, line: &str) -> Result<Ran> {
+        self.inside.run(line)
+    }
+
+    /// Starts a shell line in the container, with its own credentials.
+    pub fn spawn(&self, line: &str) -> Result<Running<'_>> {
+        self.inside.spawn(line)
     }
 
     /// A path of the container, as this machine sees it.
@@ -99,6 +205,11 @@ impl FakeContainer {
     pub fn kill(&mut self) -> Result<()> {
         self.unshare.kill()?;
         self.unshare.wait()?;
+        // It may have ended by itself, or with unshare(1).
+        let _ended = pidfd_send_signal(&self.pidfd, Signal::KILL);
+        let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
+        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        ensure!(poll(&mut ended, Some(&patience))? == 1, "the container does not end");
         Ok(())
     }
 }
@@ -118,10 +229,56 @@ impl Drop for FakeContainer {
     }
 }
 
-fn root_file_system() -> Result<TempDir> {
+/// A user namespace, held by a process until others live in it.
+struct UserNamespace {
+    holder: Child,
+    /// What setpriv(1) is to do about groups.
+    groups: &'static str,
+}
+
+impl UserNamespace {
+    fn new(options: &Options) -> Result<Self> {
+        let holder = Command::new("unshare").args(["--user", "sleep", "60"]).spawn()?;
+        let groups = if options.no_setgroups { "--keep-groups" } else { "--clear-groups" };
+        let namespace = Self { holder, groups };
+        let own = fs::read_link("/proc/self/ns/user")?;
+        while fs::read_link(namespace.path("ns/user"))? == own {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if options.no_setgroups {
+            fs::write(namespace.path("setgroups"), "deny")?;
+        }
+        for map in ["uid_map", "gid_map"] {
+            fs::write(namespace.path(map), format!("0 {FIRST_ID} 65536"))?;
+        }
+        Ok(namespace)
+    }
+
+    fn path(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.holder.id())
+    }
+
+    /// unshare(1) in the namespace, as its root.
+    fn command(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--user={}", self.path("ns/user")));
+        // Its root first: another loses every capability at execve(2).
+        command.args(["--preserve-credentials", "--setuid=0", "setpriv", "--regid=0"]);
+        command.args([self.groups, "unshare"]);
+        command
+    }
+}
+
+impl Drop for UserNamespace {
+    fn drop(&mut self) {
+        let _ended = self.holder.kill().and_then(|()| self.holder.wait());
+    }
+}
+
+fn root_file_system(for_user_namespace: bool) -> Result<TempDir> {
     let root = TempDir::new()?;
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))?;
-    for folder in ["bin", "dev", "etc", "proc", "tmp", "volume", "srv"] {
+    for folder in ["attacks", "bin", "dev", "etc", "proc", "tmp", "volume", "srv"] {
         fs::create_dir(root.path().join(folder))?;
     }
     fs::set_permissions(root.path().join("tmp"), fs::Permissions::from_mode(0o1777))?;
@@ -134,21 +291,22 @@ fn root_file_system() -> Result<TempDir> {
     fs::write(root.path().join("etc/group"), "root:x:0:\n")?;
     fs::write(root.path().join("etc/no-program"), "text\n")?;
     symlink("etc/passwd", root.path().join("link"))?;
+    if for_user_namespace {
+        // Where runtimes map the ids of the mount.
+        let owner = format!("{FIRST_ID}:{FIRST_ID}");
+        let changed =
+            Command::new("chown").args(["-Rh", &owner]).arg(root.path()).status()?.success();
+        ensure!(changed, "the root file system keeps its owner");
+    }
+    link_into(&root.path().join("attacks"))?;
     Ok(root)
 }
 
-fn wait_until_ready(unshare: &Child, root: &Path) -> Result<i32> {
+/// The first process: unshare(1) has no other child.
+fn only_child(unshare: &Child) -> Result<i32> {
     let parent = unshare.id();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < deadline {
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
-        let child = children.split_ascii_whitespace().next().map(str::parse).transpose()?;
-        if let (true, Some(pid)) = (root.join("tmp/ready").exists(), child) {
-            return Ok(pid);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    bail!("the container did not start within 10 s")
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+    Ok(children.trim().parse()?)
 }
 
 /// Where root may make a cgroup of the container's own: either hierarchy with

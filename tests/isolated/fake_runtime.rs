@@ -27,9 +27,28 @@ pub struct Answer {
     pub state: ContainerState,
     /// containerd's name of the runtime.
     pub runtime_type: &'static str,
+    /// `process.env` of the OCI specification.
+    pub env: Vec<String>,
+    /// `process.cwd` of the OCI specification.
+    pub cwd: String,
+    /// `linux.seccomp` of the OCI specification.
+    pub seccomp: Option<serde_json::Value>,
 }
 
 impl Answer {
+    /// A running container with an environment and a working directory.
+    pub fn running(id: String, pid: i32) -> Self {
+        Self {
+            id,
+            pid,
+            state: ContainerState::ContainerRunning,
+            runtime_type: "io.containerd.runc.v2",
+            env: ["PATH=/bin", "LD_PRELOAD=/evil", "SECRET=s3cret"].map(str::to_owned).into(),
+            cwd: "/srv".into(),
+            seccomp: None,
+        }
+    }
+
     /// The pod and container every test uses.
     pub fn target(&self) -> Target {
         Target {
@@ -59,7 +78,10 @@ impl Answer {
         let info = serde_json::json!({
             "pid": self.pid,
             "runtimeType": self.runtime_type,
-            "runtimeSpec": {"process": {"cwd": "/srv", "env": ["PATH=/bin", "LD_PRELOAD=/evil", "SECRET=s3cret"]}},
+            "runtimeSpec": {
+                "process": {"cwd": self.cwd, "env": self.env},
+                "linux": {"seccomp": self.seccomp},
+            },
         });
         let info = HashMap::from([("info".to_owned(), info.to_string())]);
         ContainerStatusResponse { status: Some(status), info }

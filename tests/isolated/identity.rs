@@ -1,9 +1,9 @@
 //! Who the command is: read from the kernel, inside the session.
 
 use anyhow::{Context, Result};
-use kpexec_protocol::Identity;
+use kpexec_protocol::{Groups, Id, Identity, id};
 
-use crate::client::{GENERAL, Node};
+use crate::client::{GENERAL, Node, exactly};
 
 /// The five capability sets, in the order of `/proc/PID/status`: inheritable,
 /// permitted, effective, bounding, ambient.
@@ -23,7 +23,7 @@ async fn sets(node: &Node, identity: Identity) -> Result<Vec<u64>> {
 #[tokio::test]
 async fn root_has_the_general_capabilities_and_no_more() -> Result<()> {
     let node = Node::start().await?;
-    let found = sets(&node, Identity { capabilities: GENERAL, ..Identity::default() }).await?;
+    let found = sets(&node, Identity::default()).await?;
     assert_eq!(found, [0, GENERAL, GENERAL, GENERAL, 0]);
     let id = node.output(&["id"]).await?;
     assert!(id.starts_with("uid=0(root) gid=0(root)"), "{id}");
@@ -53,7 +53,7 @@ async fn a_users_capabilities_survive_exec() -> Result<()> {
 /// Where the test's own user namespace has one id only, that id is 0.
 fn identity(capabilities: u64) -> Identity {
     let id = if rustix::process::geteuid().is_root() { 1000 } else { 0 };
-    Identity { uid: id, gid: id, capabilities, ..Identity::default() }
+    exactly(id, id, capabilities)
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn an_id_the_user_namespace_lacks_is_refused() -> Result<()> {
     let node = Node::start().await?;
     let mut request = node.request(&["id"]);
     // -1 is no id in any namespace.
-    request.identity = Some(Identity { uid: u32::MAX, ..Identity::default() });
+    request.identity = Some(exactly(u32::MAX, 0, 0));
     let failure = node.run(request, b"").await?.failure.context("it ran")?;
     assert!(failure.message.contains("user 4294967295 does not exist"), "{}", failure.message);
     Ok(())
@@ -76,7 +76,9 @@ async fn uid_gid_and_groups_are_those_asked_for() -> Result<()> {
     let (id, groups, pattern) =
         if root { (1000, vec![7, 42], "^(Uid|Gid|Groups)") } else { (0, vec![], "^(Uid|Gid):") };
     let mut request = node.request(&["grep", "-E", pattern, "/proc/self/status"]);
-    request.identity = Some(Identity { uid: id, gid: id, groups, capabilities: 0 });
+    let number = |number| Id { kind: Some(id::Kind::Number(number)) };
+    let groups = Some(Groups { ids: groups.into_iter().map(number).collect() });
+    request.identity = Some(Identity { groups, ..exactly(id, id, 0) });
     let outcome = node.run(request, b"").await?;
     let text = outcome.text().replace('\t', " ");
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();

@@ -2,13 +2,18 @@
 //! `node-helper serve`: only the container runtime is an imitation, and says
 //! what this test tells it.
 //!
-//! Needs the static busybox (`cargo xtask setup` installs it), and root or a
+//! Needs the static busybox and gcc (`cargo xtask setup` installs them), and root or a
 //! kernel that lets ordinary users make user namespaces.
 
+#[allow(dead_code, reason = "the attacks use the rest")]
 mod client;
+#[allow(dead_code, reason = "the attacks use the rest")]
 mod fake_container;
 mod fake_runtime;
+#[allow(dead_code, reason = "the attacks use the rest")]
+mod inside;
 mod processes;
+mod programs;
 
 mod entry;
 mod identity;

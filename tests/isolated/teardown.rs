@@ -10,14 +10,16 @@ use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
 use crate::client::Node;
-use crate::fake_container::FakeContainer;
+use crate::fake_container::{FakeContainer, Options};
 use crate::processes::{self, kill_marked, marked, wait_for};
-
-/// A first process that never reaps: Java's, or sleep(1).
-const NEVER_WAITS: &str = "exec busybox sleep 1000000";
 
 /// How soon after the session's end nothing of it may be left.
 const SOON: Duration = Duration::from_secs(2);
+
+/// A container whose first process reaps nothing.
+fn never_waits() -> Result<FakeContainer> {
+    FakeContainer::with(&Options { never_waits: true, ..Options::own() })
+}
 
 /// Runs a script in a container the plain way; gives its exit code.
 async fn nsenter(container: &FakeContainer, script: &str) -> Result<Option<i32>> {
@@ -77,21 +79,21 @@ async fn a_session_is_in_a_cgroup_of_its_own() -> Result<()> {
 
 /// T51.
 #[tokio::test]
-async fn fifty_daemons_leave_no_process_and_no_zombie() -> Result<()> {
+async fn t51_fifty_daemons_leave_no_process_and_no_zombie() -> Result<()> {
     let script = |mark| {
         format!(
             "i=0; while [ $i -lt 50 ]; do (busybox setsid busybox sleep {mark} &)
              i=$((i+1)); [ $i = 25 ] && trap '' HUP; done; exit 7"
         )
     };
-    let container = FakeContainer::start_as(NEVER_WAITS)?;
+    let container = never_waits()?;
     assert_eq!(nsenter(&container, &script("72001")).await?, Some(7));
     wait_for("72001", 50).await?;
     kill_marked("72001").await?;
     assert_eq!(container.processes()?.len(), 51, "nobody reaps them");
     drop(container);
 
-    let node = Node::start_with(FakeContainer::start_as(NEVER_WAITS)?).await?;
+    let node = Node::around(never_waits()?, &[]).await?;
     assert_eq!(node.container.processes()?.len(), 1);
     let outcome = node.run(node.request(&["sh", "-c", &script("72002")]), b"").await?;
     let ended = Instant::now();
@@ -110,7 +112,7 @@ async fn fifty_daemons_leave_no_process_and_no_zombie() -> Result<()> {
 /// Beside daemons there are comets, each of which starts the next one and ends:
 /// who lists processes and then kills them is always late.
 #[tokio::test]
-async fn a_session_that_kills_its_shim_leaves_nothing() -> Result<()> {
+async fn t53_a_session_that_kills_its_shim_leaves_nothing() -> Result<()> {
     let script = |mark, killed| {
         format!(
             "trap '' HUP
@@ -142,7 +144,7 @@ async fn a_session_that_kills_its_shim_leaves_nothing() -> Result<()> {
 
 /// T53, second half.
 #[tokio::test]
-async fn a_session_that_kills_all_it_can_leaves_nothing() -> Result<()> {
+async fn t53_a_session_that_kills_all_it_can_leaves_nothing() -> Result<()> {
     let script = |mark| {
         format!(
             "trap '' HUP; (busybox setsid busybox sh -c 'kill -9 -1; exec busybox sleep {mark}' &)

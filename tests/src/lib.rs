@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod command;
 pub mod namespace;
 pub mod pod;
+pub mod status;
 pub mod terminal;
 
 pub use cluster::{Cluster, kubectl};

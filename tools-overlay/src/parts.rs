@@ -12,7 +12,7 @@ use rustix::mount::{
 };
 
 use crate::plan::{DEVICES, device_attr, toolset_attr};
-use crate::sys::mount_setattr;
+use crate::sys::{map_ids, mount_setattr};
 use crate::{Context, Error};
 
 /// One detached mount of a view, and what it is for.
@@ -47,8 +47,8 @@ pub struct Owner {
 impl Parts {
     /// Opens everything a view needs.
     ///
-    /// `toolset` is a folder of the helper. `pid_namespace` is the target's;
-    /// absent when the helper shares it. Kernels before 6.17 cannot make a
+    /// `toolset` is a folder of the helper. `pid_namespace` and `user_namespace`
+    /// are the target's; absent when the helper shares them. Kernels before 6.17 cannot make a
     /// procfs for it from outside: then there is no [`Part::Proc`], and the
     /// target's own is shown if it is a real one.
     ///
@@ -57,9 +57,11 @@ impl Parts {
     pub fn open(
         toolset: &Path,
         pid_namespace: Option<BorrowedFd<'_>>,
+        user_namespace: Option<BorrowedFd<'_>>,
         owner: Owner,
     ) -> Result<Self, Error> {
-        let mut parts = vec![(Part::Root, root(owner)?), (Part::Toolset, open_toolset(toolset)?)];
+        let toolset = open_toolset(toolset, user_namespace)?;
+        let mut parts = vec![(Part::Root, root(owner)?), (Part::Toolset, toolset)];
         if let Some(proc) = proc(pid_namespace)? {
             parts.push((Part::Proc, proc));
         }
@@ -98,11 +100,15 @@ pub(crate) const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
     .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
     .union(OpenTreeFlags::AT_SYMLINK_NOFOLLOW);
 
-fn open_toolset(folder: &Path) -> Result<OwnedFd, Error> {
+fn open_toolset(folder: &Path, users: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Error> {
     let name = folder.display().to_string();
     let tree = open_tree(CWD, folder, CLONE).context("clone the toolset at", &name)?;
-    mount_setattr(tree.as_fd(), toolset_attr(), false).context("make read-only", name)?;
-    Ok(tree)
+    mount_setattr(tree.as_fd(), toolset_attr(), false).context("make read-only", &name)?;
+    match users.map(|users| map_ids(tree.as_fd(), users)) {
+        // Its files then look like nobody's in there; they work all the same.
+        None | Some(Ok(()) | Err(Errno::INVAL | Errno::PERM)) => Ok(tree),
+        Some(Err(errno)) => Err(errno).context("map the owners of", name),
+    }
 }
 
 /// A tmpfs of the helper's own. Tools mounted inside a file system of the

@@ -67,13 +67,14 @@ pub const PROC_HIDDEN_FOLDERS: [&str; 3] = ["acpi", "asound", "scsi"];
 
 /// For the target's files: a set-uid file of the target must not raise anyone
 /// (A26 of the threat model), its device nodes must not open, and what happens
-/// to our clone must not propagate to the target's mounts.
-pub(crate) fn target_attr() -> MountAttr {
-    MountAttr {
-        set: (MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV).bits().into(),
-        propagation: libc::MS_PRIVATE,
-        ..MountAttr::default()
+/// to our clone must not propagate to the target's mounts. Without `programs`
+/// nothing of it can be executed, nor loaded as a library.
+pub(crate) fn target_attr(programs: bool) -> MountAttr {
+    let mut set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    if !programs {
+        set |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
     }
+    MountAttr { set: set.bits().into(), propagation: libc::MS_PRIVATE, ..MountAttr::default() }
 }
 
 /// For the toolset: set before it is attached, so that it is never visible
@@ -92,13 +93,6 @@ pub(crate) fn device_attr() -> MountAttr {
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     MountAttr { set: set.bits().into(), propagation: libc::MS_PRIVATE, ..MountAttr::default() }
-}
-
-/// For a `/proc` of the target's own.
-pub(crate) fn target_proc_attr() -> MountAttr {
-    let mut attr = target_attr();
-    attr.set |= u64::from(MountAttrFlags::MOUNT_ATTR_NOEXEC.bits());
-    attr
 }
 
 /// For the folder structure that is ours: nobody writes to it.
@@ -131,8 +125,9 @@ mod tests {
     #[test]
     fn clones_of_the_target_honour_neither_suid_nor_devices() {
         // Values of linux/mount.h.
-        assert_eq!(target_attr().set, 0x2 | 0x4);
-        assert_eq!(target_attr().propagation, 1 << 18);
+        assert_eq!(target_attr(true).set, 0x2 | 0x4);
+        assert_eq!(target_attr(false).set, 0x2 | 0x4 | 0x8);
+        assert_eq!(target_attr(true).propagation, 1 << 18);
         assert_eq!(toolset_attr().set, 0x1 | 0x2 | 0x4);
     }
 }

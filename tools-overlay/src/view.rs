@@ -33,13 +33,14 @@ enum Content {
 /// Replaces `/` of this process by the view.
 ///
 /// The caller stands in a mount namespace of its own (a private copy of the
-/// target's) with the target's root as `/`, and is single-threaded.
+/// target's) with the target's root as `/`, and is single-threaded. Programs of
+/// the target can be executed in the view only with `programs`.
 ///
 /// # Errors
 /// When a mount fails. The caller must then give up: its root is half built.
-pub fn assemble(parts: &Parts) -> Result<(), Error> {
+pub fn assemble(parts: &Parts, programs: bool) -> Result<(), Error> {
     let root = parts.get(Part::Root).ok_or(Errno::NOENT).context("find", "the view's root")?;
-    let taken = take_entries()?;
+    let taken = take_entries(programs)?;
     let fallback = match parts.get(Part::Proc) {
         Some(_) => None,
         None => target_proc()?,
@@ -65,7 +66,7 @@ pub fn assemble(parts: &Parts) -> Result<(), Error> {
 
 /// Takes each entry of `/` by a descriptor: from here on no name of the target
 /// is looked up again, so renaming it does not help the target.
-fn take_entries() -> Result<Vec<Taken>, Error> {
+fn take_entries(programs: bool) -> Result<Vec<Taken>, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, "/", flags, Mode::empty()).context("open", "the target's root")?;
     let mut taken = Vec::new();
@@ -84,7 +85,7 @@ fn take_entries() -> Result<Vec<Taken>, Error> {
             FileType::Unknown => kind_of(root.as_fd(), name),
             kind => Ok(kind),
         };
-        match kind.and_then(|kind| take(root.as_fd(), name, kind)) {
+        match kind.and_then(|kind| take(root.as_fd(), name, kind, programs)) {
             Ok(Some(content)) => taken.push(Taken { name: name.to_owned(), content }),
             // The target removed it meanwhile.
             Ok(None) | Err(Error { errno: Errno::NOENT, .. }) => {}
@@ -100,12 +101,18 @@ fn kind_of(root: BorrowedFd<'_>, name: &CStr) -> Result<FileType, Error> {
     Ok(FileType::from_raw_mode(stat.st_mode))
 }
 
-fn take(root: BorrowedFd<'_>, name: &CStr, kind: FileType) -> Result<Option<Content>, Error> {
+fn take(
+    root: BorrowedFd<'_>,
+    name: &CStr,
+    kind: FileType,
+    programs: bool,
+) -> Result<Option<Content>, Error> {
     let shown = || format!("/{}", name.to_string_lossy());
     let clone = || {
         let tree =
             open_tree(root, name, CLONE | OpenTreeFlags::AT_RECURSIVE).context("clone", shown())?;
-        mount_setattr(tree.as_fd(), plan::target_attr(), true).context("protect", shown())?;
+        mount_setattr(tree.as_fd(), plan::target_attr(programs), true)
+            .context("protect", shown())?;
         Ok(tree)
     };
     Ok(match plan::entry(name.to_bytes(), kind) {
@@ -133,7 +140,7 @@ fn target_proc() -> Result<Option<OwnedFd>, Error> {
     if found != Ok(PROC) {
         return Ok(None);
     }
-    mount_setattr(tree.as_fd(), plan::target_proc_attr(), false).context("protect", "/proc")?;
+    mount_setattr(tree.as_fd(), plan::target_attr(false), false).context("protect", "/proc")?;
     Ok(Some(tree))
 }
 

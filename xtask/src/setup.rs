@@ -27,6 +27,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pkg-config", "finds the libraries above"),
     ("protobuf-compiler", "generates the session protocol"),
     ("skopeo", "reads and copies images"),
+    ("strace", "holds an entry up at its last instruction, for an attack"),
 ];
 
 /// Installs what is missing; does nothing if nothing is.

@@ -46,6 +46,10 @@ pub fn test(options: &Options) -> Result<ExitCode> {
 fn run_tests(options: &Options, report: &mut Report) -> Result<()> {
     println!("test: unit and isolated tests");
     cargo_test(&[], options, report)?;
+    println!("test: attacks");
+    // Each measures moments: more at once would only be slower.
+    let attacks = ["-p", "node-helper", "--test", "attacks", "--", "--test-threads=2"];
+    cargo_test(&attacks, options, report)?;
     let was_up = cluster::is_up()?;
     if was_up {
         println!("test: the cluster is up; it is taken down now, and left up at the end");

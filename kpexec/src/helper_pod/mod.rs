@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod launch;
+mod needs;
 mod spec;
 #[cfg(test)]
 mod tests;

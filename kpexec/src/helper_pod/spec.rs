@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    AppArmorProfile, Capabilities, Container, EnvVar, HostPathVolumeSource, Pod, PodSpec,
-    ResourceRequirements, SeccompProfile, SecurityContext, Toleration, Volume, VolumeMount,
+    AppArmorProfile, Container, EnvVar, HostPathVolumeSource, Pod, PodSpec, ResourceRequirements,
+    SecurityContext, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::capability::{Capability, CapabilitySet};
+use super::needs;
+use crate::identity::Identity;
 use crate::target::Target;
 
 /// Name of the pod's only container.
@@ -29,35 +30,6 @@ const DEADLINE_SECONDS: i64 = 4 * 3600;
 /// node's may lead through `/var/run`, which is a symlink on most hosts.
 const CRI_SOCKET: &str = "/cri.sock";
 
-/// What every helper may do, in full, because the runtimes' defaults differ:
-/// CRI-O's lack SYS_CHROOT, without which setns(2) refuses mount namespaces.
-const CAPABILITIES: [&str; 16] = [
-    // To enter: setns(2), and the mounts of the view.
-    "SYS_ADMIN",
-    // To open /proc/PID/ns of processes that hold capabilities we lack.
-    "SYS_PTRACE",
-    // To join a mount namespace, with SYS_ADMIN: setns(2).
-    "SYS_CHROOT",
-    // To become the session's user.
-    "SETUID",
-    "SETGID",
-    // To shrink the bounding set to the session's.
-    "SETPCAP",
-    // To end a session after it changed its user.
-    "KILL",
-    // To open the files and folders of other owners on the way in.
-    "DAC_OVERRIDE",
-    // The rest of the profile `general`: one can only give what one holds.
-    "CHOWN",
-    "FSETID",
-    "FOWNER",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "MKNOD",
-    "AUDIT_WRITE",
-    "SETFCAP",
-];
-
 /// What a session needs of its helper.
 pub struct HelperSpec<'a> {
     /// Name of the pod, chosen before it is created, so that a create that was
@@ -71,8 +43,8 @@ pub struct HelperSpec<'a> {
     pub cri_socket: &'a str,
     /// Who is going to be entered.
     pub target: &'a Target,
-    /// Everything the session may hold.
-    pub capabilities: CapabilitySet,
+    /// Who the session is to be.
+    pub identity: &'a Identity,
 }
 
 /// A name that no other helper has: 32 random bits of the OS.
@@ -166,31 +138,16 @@ impl HelperSpec<'_> {
             run_as_user: Some(0),
             run_as_group: Some(0),
             run_as_non_root: Some(false),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".into(),
-                ..SeccompProfile::default()
-            }),
+            seccomp_profile: Some(needs::seccomp(self.identity, self.target.rights)),
             // The runtimes' default profile denies mount(2). Nodes without
             // AppArmor accept and ignore this.
             app_armor_profile: Some(AppArmorProfile {
                 type_: "Unconfined".into(),
                 ..AppArmorProfile::default()
             }),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".into()]),
-                add: Some(self.capability_names()),
-            }),
+            capabilities: Some(needs::capabilities(self.identity, self.target.rights)),
             ..SecurityContext::default()
         }
-    }
-
-    /// The fixed list, then what this session asks for beyond it.
-    fn capability_names(&self) -> Vec<String> {
-        let fixed: CapabilitySet =
-            CAPABILITIES.iter().filter_map(|name| Capability::from_name(name)).collect();
-        let more = self.capabilities.difference(fixed);
-        let more = more.iter().map(Capability::name);
-        CAPABILITIES.iter().copied().chain(more).map(str::to_owned).collect()
     }
 
     /// Who it is for, so that `kubectl describe` and audit logs can tell.
@@ -247,6 +204,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::capability::CapabilitySet;
+    use crate::cli::{IdentityFlags, Profile};
+    use crate::target::Rights;
 
     fn target() -> Target {
         Target {
@@ -257,17 +217,22 @@ mod tests {
             runtime: "containerd".into(),
             container_id: "4f2a".into(),
             node: "node7".into(),
+            rights: Rights::default(),
         }
     }
 
-    fn check(file: &str, cri_socket: &str, capabilities: CapabilitySet) {
+    fn check(file: &str, cri_socket: &str, flags: &IdentityFlags) {
+        check_for(&target(), file, cri_socket, flags);
+    }
+
+    fn check_for(target: &Target, file: &str, cri_socket: &str, flags: &IdentityFlags) {
         let spec = HelperSpec {
             name: "kpexec-0a1b2c3d",
             namespace: "kpexec",
             image: "registry.test/kpexec/node-helper@sha256:00",
             cri_socket,
-            target: &target(),
-            capabilities,
+            target,
+            identity: &Identity::from_flags(flags).unwrap(),
         };
         let got = serde_json::to_value(spec.pod()).unwrap();
         let path = format!("{}/tests/golden/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -285,15 +250,30 @@ mod tests {
 
     #[test]
     fn a_plain_session_gets_the_golden_pod() {
-        let plain = crate::identity::Identity::from_flags(None, &[], &[]).unwrap();
-        check("helper-pod.yaml", "/run/containerd/containerd.sock", plain.capabilities);
+        let plain = IdentityFlags::default();
+        check("helper-pod.yaml", "/run/containerd/containerd.sock", &plain);
     }
 
     #[test]
     fn more_capabilities_are_just_that_much_more() {
-        let add = ["SYS_TIME", "NET_ADMIN"].map(str::to_owned);
-        let more = crate::identity::Identity::from_flags(None, &add, &[]).unwrap();
-        check("helper-pod-more.yaml", "/var/run/crio/crio.sock", more.capabilities);
+        let cap_add = ["SYS_TIME", "NET_ADMIN"].map(str::to_owned).into();
+        let more = IdentityFlags { cap_add, ..IdentityFlags::default() };
+        check("helper-pod-more.yaml", "/var/run/crio/crio.sock", &more);
+    }
+
+    #[test]
+    fn sysadmin_has_a_helper_that_has_everything() {
+        let profile = Some(Profile::Sysadmin);
+        let sysadmin = IdentityFlags { profile, ..IdentityFlags::default() };
+        check("helper-pod-sysadmin.yaml", "/run/containerd/containerd.sock", &sysadmin);
+    }
+
+    #[test]
+    fn parity_has_a_helper_that_has_what_the_target_has() {
+        let added = CapabilitySet::from_name("IPC_LOCK").unwrap();
+        let target = Target { rights: Rights { added, unconfined: true }, ..target() };
+        let parity = IdentityFlags { profile: Some(Profile::Target), ..IdentityFlags::default() };
+        check_for(&target, "helper-pod-target.yaml", "/var/run/crio/crio.sock", &parity);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use kpexec_protocol::helper_client::HelperClient;
-use kpexec_protocol::{CHUNK, ClientMessage, ServerMessage, Start, client_message, server_message};
+use kpexec_protocol::{
+    CHUNK, ClientMessage, ServerMessage, Start, Started, client_message, server_message,
+};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -35,6 +37,8 @@ pub struct Session {
     pub(super) to_helper: mpsc::Sender<ClientMessage>,
     pub(super) from_helper: Streaming<ServerMessage>,
     pub(super) link: Link,
+    /// What the helper said when the command ran.
+    pub started: Started,
 }
 
 impl Session {
@@ -77,20 +81,20 @@ pub async fn connect(
 /// told what to run only once it has answered the call.
 async fn attempt(
     dialer: &Dialer,
-    link: Link,
+    mut link: Link,
     stream: DuplexStream,
     start: &Start,
 ) -> Result<Result<Session, DialError>, SessionError> {
-    let (mut link, status) = match open(stream, start).await {
-        Ok((to_helper, from_helper)) => {
-            let mut session = Session { to_helper, from_helper, link };
-            match session.from_helper.message().await {
-                Ok(Some(first)) => return started(session, first).map(Ok),
-                Ok(None) => (session.link, None),
-                Err(status) => (session.link, Some(status)),
+    let status = match open(stream, start).await {
+        Ok((to_helper, mut from_helper)) => match from_helper.message().await {
+            Ok(Some(first)) => {
+                let started = started(first)?;
+                return Ok(Ok(Session { to_helper, from_helper, link, started }));
             }
-        }
-        Err(status) => (link, Some(status)),
+            Ok(None) => None,
+            Err(status) => Some(status),
+        },
+        Err(status) => Some(status),
     };
     let end = link.end(END_PATIENCE).await;
     tracing::debug!(?status, ?end, "no session");
@@ -100,9 +104,9 @@ async fn attempt(
     Ok(Err(dialer.judge_end(&end)))
 }
 
-fn started(session: Session, first: ServerMessage) -> Result<Session, SessionError> {
+fn started(first: ServerMessage) -> Result<Started, SessionError> {
     match first.kind {
-        Some(server_message::Kind::Started(_)) => Ok(session),
+        Some(server_message::Kind::Started(started)) => Ok(started),
         Some(server_message::Kind::Failure(failure)) => Err(SessionError::Refused(failure)),
         _ => Err(SessionError::Protocol("its first message was neither Started nor Failure")),
     }

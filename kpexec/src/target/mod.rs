@@ -1,5 +1,6 @@
 //! The container to enter: from what the user typed to node and container ID.
 
+mod rights;
 mod select;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -9,6 +10,7 @@ use thiserror::Error;
 use crate::api_error::ApiError;
 use crate::cluster::Cluster;
 
+pub use rights::Rights;
 pub use select::select;
 
 /// A running container, as the API server describes it.
@@ -28,6 +30,8 @@ pub struct Target {
     pub container_id: String,
     /// Node it runs on.
     pub node: String,
+    /// What its pod's spec grants it.
+    pub rights: Rights,
 }
 
 impl Target {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodSpec, PodStatus};
 
-use super::{Target, TargetError};
+use super::{Rights, Target, TargetError};
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
@@ -32,6 +32,7 @@ pub fn select(pod: &Pod, asked_for: Option<&str>) -> Result<Selection, TargetErr
         return Err(TargetError::Unscheduled { pod: pod_name, reason: scheduler_says(status) });
     };
     let (runtime, container_id) = running_id(status, &container, &pod_name)?;
+    let rights = Rights::of(spec, &container);
     let target = Target {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
         pod: pod_name,
@@ -40,6 +41,7 @@ pub fn select(pod: &Pod, asked_for: Option<&str>) -> Result<Selection, TargetErr
         runtime,
         container_id,
         node,
+        rights,
     };
     Ok(Selection { target, notice })
 }
@@ -202,6 +204,7 @@ mod tests {
             runtime: "containerd".into(),
             container_id: "4f2a".into(),
             node: "node7".into(),
+            rights: Rights::default(),
         };
         assert_eq!(got.target, expected);
         assert_eq!(
@@ -235,6 +238,14 @@ mod tests {
             let got = selected(pod(), Some(name)).unwrap();
             assert_eq!((got.target.container.as_str(), got.notice), (name, None));
         }
+    }
+
+    #[test]
+    fn the_rights_are_those_of_the_container_chosen() {
+        let mut pod = pod();
+        pod["spec"]["containers"][1]["securityContext"] = json!({"privileged": true});
+        assert!(!selected(pod.clone(), None).unwrap().target.rights.unconfined);
+        assert!(selected(pod, Some("b")).unwrap().target.rights.unconfined);
     }
 
     #[test]

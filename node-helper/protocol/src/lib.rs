@@ -1,6 +1,8 @@
 //! The messages between kpexec and its node helper, generated from
 //! `proto/session.proto`, which documents them. No I/O happens here.
 
+pub mod profile;
+
 pub use generated::*;
 
 #[allow(missing_docs, reason = "generated code; the .proto file documents it")]

@@ -1,5 +1,6 @@
 //! What `serve` and the entry process say to each other, over one Unix socket:
-//! one [`Order`] with its descriptors there, one [`Report`] back.
+//! one [`Order`] with its descriptors there, and if it fails one [`Report`]
+//! back.
 
 use rustix::fd::OwnedFd;
 use tools_overlay::Part;
@@ -36,19 +37,61 @@ pub struct Order {
     /// The roles of the descriptors, in the order they are sent.
     #[prost(uint32, repeated, tag = "9")]
     pub roles: Vec<u32>,
+    /// Whether PR_SET_NO_NEW_PRIVS is set.
+    #[prost(bool, tag = "10")]
+    pub no_new_privs: bool,
+    /// Filters to put on its system calls: programs of seccomp(2).
+    #[prost(bytes = "vec", repeated, tag = "11")]
+    pub filters: Vec<Vec<u8>>,
+    /// The label it takes with execve(2).
+    #[prost(message, optional, tag = "12")]
+    pub label: Option<Label>,
+    /// Whether programs of the target can be executed.
+    #[prost(bool, tag = "13")]
+    pub target_programs: bool,
+    /// Whether a working directory that cannot be entered is a failure.
+    #[prost(bool, tag = "14")]
+    pub workdir_required: bool,
+    /// The target's resource limits, where it takes them over.
+    #[prost(message, repeated, tag = "15")]
+    pub limits: Vec<Limit>,
 }
 
-/// What became of an order.
+/// A label of a Linux security module.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Label {
+    /// The file below `/proc/thread-self` that takes it.
+    #[prost(string, tag = "1")]
+    pub file: String,
+    /// What is written there.
+    #[prost(string, tag = "2")]
+    pub text: String,
+}
+
+/// A resource limit: getrlimit(2).
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Limit {
+    /// Index in [`RESOURCES`].
+    ///
+    /// [`RESOURCES`]: crate::target::limits::RESOURCES
+    #[prost(uint32, tag = "1")]
+    pub resource: u32,
+    /// What is enforced.
+    #[prost(uint64, tag = "2")]
+    pub soft: u64,
+    /// How far it may be raised.
+    #[prost(uint64, tag = "3")]
+    pub hard: u64,
+}
+
+/// Why an order was not performed.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Report {
-    /// The shim's PID on the node; 0 if a step failed.
-    #[prost(int32, tag = "1")]
-    pub shim: i32,
     /// The step that failed, in words.
-    #[prost(string, tag = "2")]
+    #[prost(string, tag = "1")]
     pub failed: String,
     /// What the kernel answered.
-    #[prost(int32, tag = "3")]
+    #[prost(int32, tag = "2")]
     pub errno: i32,
 }
 
@@ -73,6 +116,11 @@ pub enum Role {
     ExitStatus,
     /// Where the shim is told to go on; its end tells it to end.
     Go,
+    /// The helper's `/dev/null`: the target chooses what its own one is.
+    Null,
+    /// A page in memory for the shim's PID, or what the kernel answered instead
+    /// of forking, negative.
+    Report,
 }
 
 /// A descriptor and what it is for.
@@ -89,6 +137,8 @@ impl Role {
             Self::ExecError => 4,
             Self::ExitStatus => 5,
             Self::Go => 10,
+            Self::Null => 11,
+            Self::Report => 12,
             Self::Part(Part::Root) => 6,
             Self::Part(Part::Toolset) => 7,
             Self::Part(Part::Proc) => 8,
@@ -108,6 +158,8 @@ impl Role {
             4 => Self::ExecError,
             5 => Self::ExitStatus,
             10 => Self::Go,
+            11 => Self::Null,
+            12 => Self::Report,
             6 => Self::Part(Part::Root),
             7 => Self::Part(Part::Toolset),
             8 => Self::Part(Part::Proc),
@@ -136,6 +188,8 @@ mod tests {
             Role::ExecError,
             Role::ExitStatus,
             Role::Go,
+            Role::Null,
+            Role::Report,
             Role::Part(Part::Root),
             Role::Part(Part::Toolset),
             Role::Part(Part::Proc),
@@ -154,7 +208,7 @@ mod tests {
 
     #[test]
     fn unknown_codes_are_refused() {
-        for code in [11, 99, 150, 256, u32::MAX] {
+        for code in [13, 99, 150, 256, u32::MAX] {
             assert_eq!(Role::from_code(code), None);
         }
     }

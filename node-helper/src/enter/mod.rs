@@ -2,6 +2,7 @@
 //! entry process and hands it what it needs, [`run`] performs the steps in it.
 
 pub mod credentials;
+pub mod inherited;
 pub mod message;
 pub mod plan;
 pub mod run;

@@ -16,6 +16,8 @@ pub enum Step {
     Harden,
     /// An empty session keyring of the session's own.
     LeaveKeyring,
+    /// The target's label of a Linux security module, from execve(2) on.
+    SetLabel,
     /// Join one namespace of the target.
     Join(Namespace),
     /// A private copy of the target's mounts, the target's root as `/`.
@@ -24,6 +26,8 @@ pub enum Step {
     AssembleView,
     /// Go to the working directory, by a path that cannot leave the view.
     EnterWorkdir,
+    /// The target's seccomp filter, for a session that may gain privileges.
+    FilterWhilePrivileged,
     /// Final user, groups and capability sets.
     TakeIdentity,
     /// Read the identity back and compare.
@@ -32,6 +36,10 @@ pub enum Step {
     HardenAgain,
     /// Close all but the command's own descriptors.
     CloseDescriptors,
+    /// PR_SET_NO_NEW_PRIVS.
+    GiveUpPrivileges,
+    /// The target's seccomp filter, for a session that gains none.
+    Filter,
     /// Fork into the target's PID namespace and become the command.
     Start,
 }
@@ -42,6 +50,7 @@ impl Step {
         match self {
             Self::Harden => "harden the entry process",
             Self::LeaveKeyring => "leave the session keyring",
+            Self::SetLabel => "take the container's label",
             Self::Join(Namespace::Cgroup) => "join the cgroup namespace",
             Self::Join(Namespace::Ipc) => "join the IPC namespace",
             Self::Join(Namespace::Mount) => "join the mount namespace",
@@ -52,10 +61,12 @@ impl Step {
             Self::EnterRoot => "enter the target's root",
             Self::AssembleView => "build the view",
             Self::EnterWorkdir => "enter the working directory",
+            Self::FilterWhilePrivileged | Self::Filter => "take the container's seccomp filter",
             Self::TakeIdentity => "take the identity",
             Self::VerifyIdentity => "verify the identity",
             Self::HardenAgain => "harden the entry process again",
             Self::CloseDescriptors => "close descriptors",
+            Self::GiveUpPrivileges => "give up gaining privileges",
             Self::Start => "start the command",
         }
     }
@@ -66,6 +77,9 @@ impl Step {
         match self {
             Self::Harden => "first of all: a core dump or a debugger must find nothing (A6, A10)",
             Self::LeaveKeyring => "keyrings are inherited across setns(2) (A12)",
+            Self::SetLabel => {
+                "while /proc is the helper's own: the target's could take what is written elsewhere (CVE-2015-1334, CVE-2019-16884)"
+            }
             Self::Join(Namespace::Mount) => {
                 "all descriptors are open by now: no path of the target is used to find ours"
             }
@@ -85,6 +99,9 @@ impl Step {
             Self::EnterWorkdir => {
                 "after the last change of root: a working directory outside it is the way out (CVE-2024-21626)"
             }
+            Self::FilterWhilePrivileged => {
+                "the last moment CAP_SYS_ADMIN is held, which it needs: seccomp(2) (A8)"
+            }
             Self::TakeIdentity => {
                 "before the fork into the PID namespace: the target never sees a process of ours that holds more than the session (A6)"
             }
@@ -93,88 +110,175 @@ impl Step {
             Self::CloseDescriptors => {
                 "a directory descriptor is a way out of the root (CVE-2016-8649, CVE-2024-21626)"
             }
+            Self::GiveUpPrivileges => "after the label, whose change it can forbid (A30)",
+            Self::Filter => "the last of all: it may forbid whatever the steps before it do (A8)",
             Self::Start => "the only step that the target can see",
         }
     }
 }
 
-/// The steps for a target that has these namespaces of its own.
-pub fn plan(namespaces: &[Namespace]) -> Vec<Step> {
-    let own = |wanted: &Namespace| namespaces.contains(wanted);
-    let mut steps = vec![Step::Harden, Step::LeaveKeyring];
-    if own(&Namespace::Mount) {
-        steps.push(Step::Join(Namespace::Mount));
-    }
-    steps.extend([Step::EnterRoot, Step::AssembleView]);
-    let rest = [
-        Namespace::Network,
-        Namespace::Ipc,
-        Namespace::Uts,
-        Namespace::Cgroup,
-        Namespace::Pid,
-        Namespace::User,
-    ];
-    steps.extend(rest.into_iter().filter(own).map(Step::Join));
-    steps.extend([
-        Step::EnterWorkdir,
-        Step::TakeIdentity,
-        Step::VerifyIdentity,
-        Step::HardenAgain,
-        Step::CloseDescriptors,
-        Step::Start,
-    ]);
-    steps
+/// What decides on the steps: the target's facts and the session's identity.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// Namespaces the target does not share with us.
+    pub namespaces: Vec<Namespace>,
+    /// Whether the session gets a view, or the target's bare root.
+    pub view: bool,
+    /// Whether it takes the target's label.
+    pub label: bool,
+    /// Whether it takes the target's seccomp filter.
+    pub filter: bool,
+    /// Whether it gets PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: bool,
+}
+
+/// The steps of one entry, in order.
+pub fn plan(needs: &Needs) -> Vec<Step> {
+    let when = |condition: bool, step: Step| condition.then_some(step);
+    let join = |kind: Namespace| when(needs.namespaces.contains(&kind), Step::Join(kind));
+    [
+        Some(Step::Harden),
+        Some(Step::LeaveKeyring),
+        when(needs.label, Step::SetLabel),
+        join(Namespace::Mount),
+        Some(Step::EnterRoot),
+        when(needs.view, Step::AssembleView),
+        join(Namespace::Network),
+        join(Namespace::Ipc),
+        join(Namespace::Uts),
+        join(Namespace::Cgroup),
+        join(Namespace::Pid),
+        join(Namespace::User),
+        Some(Step::EnterWorkdir),
+        when(needs.filter && !needs.no_new_privs, Step::FilterWhilePrivileged),
+        Some(Step::TakeIdentity),
+        Some(Step::VerifyIdentity),
+        Some(Step::HardenAgain),
+        Some(Step::CloseDescriptors),
+        when(needs.no_new_privs, Step::GiveUpPrivileges),
+        when(needs.filter && needs.no_new_privs, Step::Filter),
+        Some(Step::Start),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn position(steps: &[Step], wanted: Step) -> usize {
-        steps.iter().position(|step| *step == wanted).unwrap_or_else(|| panic!("no {wanted:?}"))
-    }
-
-    #[test]
-    fn the_target_sees_final_credentials_only() {
-        let steps = plan(&Namespace::ALL);
-        let start = position(&steps, Step::Start);
-        assert_eq!(start, steps.len() - 1);
-        for before in
-            [Step::TakeIdentity, Step::VerifyIdentity, Step::HardenAgain, Step::CloseDescriptors]
-        {
-            assert!(position(&steps, before) < start);
+    fn full() -> Needs {
+        Needs {
+            namespaces: Namespace::ALL.to_vec(),
+            view: true,
+            label: true,
+            filter: true,
+            no_new_privs: true,
         }
-        assert!(position(&steps, Step::TakeIdentity) < position(&steps, Step::VerifyIdentity));
-        assert!(position(&steps, Step::VerifyIdentity) < position(&steps, Step::HardenAgain));
+    }
+
+    /// Every combination of what decides.
+    fn all_needs() -> impl Iterator<Item = Needs> {
+        (0_u32..1 << 11).map(|bits| {
+            let set = |bit: u32| bits & 1 << bit != 0;
+            let namespaces = (0..).zip(Namespace::ALL).filter(|(bit, _)| set(*bit));
+            Needs {
+                namespaces: namespaces.map(|(_, kind)| kind).collect(),
+                view: set(7),
+                label: set(8),
+                filter: set(9),
+                no_new_privs: set(10),
+            }
+        })
+    }
+
+    /// Asserts that `first` comes before `second` wherever both are.
+    fn assert_order(first: impl Fn(&Step) -> bool, second: impl Fn(&Step) -> bool, why: &str) {
+        for needs in all_needs() {
+            let steps = plan(&needs);
+            let last_first = steps.iter().rposition(&first);
+            let first_second = steps.iter().position(&second);
+            if let (Some(before), Some(after)) = (last_first, first_second) {
+                assert!(before < after, "{why}: {steps:?}");
+            }
+        }
+    }
+
+    fn is(step: Step) -> impl Fn(&Step) -> bool {
+        move |other| *other == step
+    }
+
+    fn joins(step: &Step) -> bool {
+        matches!(step, Step::Join(_))
     }
 
     #[test]
-    fn the_user_namespace_is_joined_last_and_the_mounts_first() {
-        let steps = plan(&Namespace::ALL);
-        let joins: Vec<_> = steps.iter().filter(|step| matches!(step, Step::Join(_))).collect();
-        assert_eq!(joins.first(), Some(&&Step::Join(Namespace::Mount)));
-        assert_eq!(joins.last(), Some(&&Step::Join(Namespace::User)));
-        assert_eq!(joins.len(), Namespace::ALL.len());
+    fn every_entry_has_the_steps_nothing_can_do_without() {
+        for needs in all_needs() {
+            let steps = plan(&needs);
+            for wanted in [
+                Step::Harden,
+                Step::LeaveKeyring,
+                Step::EnterRoot,
+                Step::EnterWorkdir,
+                Step::TakeIdentity,
+                Step::VerifyIdentity,
+                Step::HardenAgain,
+                Step::CloseDescriptors,
+            ] {
+                assert_eq!(steps.iter().filter(|step| **step == wanted).count(), 1, "{wanted:?}");
+            }
+            assert_eq!(steps.first(), Some(&Step::Harden));
+            assert_eq!(steps.last(), Some(&Step::Start));
+        }
     }
 
     #[test]
-    fn the_view_stands_before_its_privilege_is_lost() {
-        let steps = plan(&Namespace::ALL);
-        let view = position(&steps, Step::AssembleView);
-        assert!(position(&steps, Step::EnterRoot) < view);
-        assert!(view < position(&steps, Step::Join(Namespace::User)));
-        assert!(view < position(&steps, Step::EnterWorkdir));
+    fn what_is_needed_is_done_and_nothing_else() {
+        for needs in all_needs() {
+            let steps = plan(&needs);
+            for kind in Namespace::ALL {
+                let joined = steps.contains(&Step::Join(kind));
+                assert_eq!(joined, needs.namespaces.contains(&kind), "{kind:?}");
+            }
+            assert_eq!(steps.contains(&Step::AssembleView), needs.view);
+            assert_eq!(steps.contains(&Step::SetLabel), needs.label);
+            assert_eq!(steps.contains(&Step::GiveUpPrivileges), needs.no_new_privs);
+            let filters =
+                [Step::Filter, Step::FilterWhilePrivileged].map(|step| steps.contains(&step));
+            assert_eq!(filters.iter().filter(|found| **found).count(), usize::from(needs.filter));
+        }
     }
 
     #[test]
-    fn shared_namespaces_are_not_joined() {
-        let steps = plan(&[Namespace::Mount, Namespace::Pid]);
-        let joins = steps.iter().filter(|step| matches!(step, Step::Join(_))).count();
-        assert_eq!(joins, 2);
+    fn the_order_holds_whatever_is_needed() {
+        assert_order(is(Step::Harden), joins, "nothing to steal before the first setns");
+        assert_order(is(Step::SetLabel), joins, "/proc is still the helper's");
+        assert_order(is(Step::Join(Namespace::Mount)), is(Step::EnterRoot), "its mounts");
+        assert_order(is(Step::EnterRoot), is(Step::AssembleView), "no propagation");
+        let user = Step::Join(Namespace::User);
+        assert_order(is(Step::AssembleView), is(user), "mounts stay the helper's");
+        assert_order(
+            move |step| joins(step) && *step != user,
+            is(user),
+            "the rights to join are the helper's",
+        );
+        assert_order(joins, is(Step::EnterWorkdir), "the last change of root is over");
+        assert_order(joins, is(Step::TakeIdentity), "joining needs privilege");
+        assert_order(is(Step::FilterWhilePrivileged), is(Step::TakeIdentity), "SYS_ADMIN");
+        assert_order(is(Step::TakeIdentity), is(Step::VerifyIdentity), "read back");
+        assert_order(is(Step::VerifyIdentity), is(Step::HardenAgain), "commit_creds resets");
+        assert_order(is(Step::TakeIdentity), is(Step::Start), "final credentials before the fork");
+        assert_order(is(Step::CloseDescriptors), is(Step::Start), "nothing is inherited");
+        assert_order(is(Step::SetLabel), is(Step::GiveUpPrivileges), "it may forbid the label");
+        assert_order(is(Step::GiveUpPrivileges), is(Step::Filter), "what allows the filter");
     }
 
     #[test]
-    fn hardening_comes_first() {
-        assert_eq!(plan(&[]).first(), Some(&Step::Harden));
+    fn every_step_has_a_name_and_a_reason() {
+        for step in plan(&full()) {
+            assert!(!step.name().is_empty() && step.reason().len() > 20, "{step:?}");
+        }
     }
 }

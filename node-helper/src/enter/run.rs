@@ -8,11 +8,9 @@ use std::process::ExitCode;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::personality::{self, Persona};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
-use nix::sys::stat::{Mode as Umask, umask};
 use prost::Message;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
@@ -21,11 +19,13 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tools_overlay::Parts;
 
 use super::credentials::Credentials;
-use super::message::{Descriptor, Order, Report, Role};
-use super::plan::{Step, plan};
+use super::message::{Descriptor, Limit, Order, Report, Role};
+use super::plan::{Needs, Step, plan};
 use super::start::start;
-use super::{seal, spawn};
+use super::{inherited, seal, spawn};
 use crate::sys::call;
+use crate::sys::page::SharedNumber;
+use crate::sys::seccomp::install_seccomp_filter;
 use crate::sys::start::{Descriptors, SingleThreaded};
 use crate::target::Namespace;
 
@@ -38,6 +38,9 @@ enum Error {
     /// The view could not be built.
     #[error(transparent)]
     View(#[from] tools_overlay::Error),
+    /// Something inherited could not be put back.
+    #[error(transparent)]
+    Inherited(#[from] inherited::Error),
     /// The identity could not be taken.
     #[error(transparent)]
     Credentials(#[from] super::credentials::Error),
@@ -48,6 +51,7 @@ impl Error {
         match self {
             Self::Call(_, errno)
             | Self::View(tools_overlay::Error { errno, .. })
+            | Self::Inherited(inherited::Error { errno, .. })
             | Self::Credentials(super::credentials::Error::Call { errno, .. }) => *errno,
             Self::Credentials(super::credentials::Error::Differs(_)) => Errno::PERM,
         }
@@ -56,19 +60,17 @@ impl Error {
 
 /// Runs the entry process; stdin is the socket to `serve`.
 pub fn main() -> ExitCode {
-    let report = match receive() {
-        Ok(mut entry) => entry.perform(),
-        Err(error) => refused("receive the order", &error),
-    };
-    let done = report.shim != 0;
+    let performed =
+        receive().map_err(|error| refused("receive the order", &error)).and_then(Entry::perform);
+    let Err(report) = performed else { return ExitCode::SUCCESS };
     // If `serve` is gone there is nobody left to tell.
-    let told = spawn::send_report(std::io::stdin().as_fd(), &report.encode_to_vec()).is_ok();
-    if done && told { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let _gone = spawn::send_report(std::io::stdin().as_fd(), &report.encode_to_vec());
+    ExitCode::FAILURE
 }
 
 fn refused(what: &str, error: &Error) -> Report {
     let failed = format!("{what}: {error}");
-    Report { shim: 0, failed, errno: error.errno().raw_os_error() }
+    Report { failed, errno: error.errno().raw_os_error() }
 }
 
 /// Takes the order, before anything else is open.
@@ -92,7 +94,7 @@ struct Entry {
 }
 
 impl Entry {
-    fn perform(&mut self) -> Report {
+    fn perform(mut self) -> Result<(), Report> {
         let namespaces: Vec<_> = self
             .descriptors
             .iter()
@@ -101,36 +103,42 @@ impl Entry {
                 _ => None,
             })
             .collect();
-        for step in plan(&namespaces) {
-            match self.step(step) {
-                Ok(None) => {}
-                Ok(Some(shim)) => return Report { shim, ..Report::default() },
-                Err(error) => {
-                    // The client shows it with the failure.
-                    eprintln!("{} comes {}", step.name(), step.reason());
-                    return refused(step.name(), &error);
-                }
-            }
+        let needs = Needs {
+            namespaces,
+            view: self.descriptors.iter().any(|(role, _)| matches!(role, Role::Part(_))),
+            label: self.order.label.is_some(),
+            filter: !self.order.filters.is_empty(),
+            no_new_privs: self.order.no_new_privs,
+        };
+        for step in plan(&needs) {
+            self.step(step).map_err(|error| {
+                // The client shows it with the failure.
+                eprintln!("{} comes {}", step.name(), step.reason());
+                refused(step.name(), &error)
+            })?;
         }
-        Report { failed: "the plan has no start".into(), ..Report::default() }
+        Ok(())
     }
 
-    /// Performs one step; [`Step::Start`] gives the shim's PID.
-    fn step(&mut self, step: Step) -> Result<Option<i32>, Error> {
+    fn step(&mut self, step: Step) -> Result<(), Error> {
         match step {
-            Step::Harden => harden()?,
-            Step::LeaveKeyring => leave_keyring()?,
-            Step::Join(kind) => self.join(kind)?,
-            Step::EnterRoot => self.enter_root()?,
-            Step::AssembleView => tools_overlay::assemble(&self.take_parts())?,
-            Step::EnterWorkdir => self.enter_workdir()?,
-            Step::TakeIdentity => self.credentials().take()?,
-            Step::VerifyIdentity => self.credentials().verify()?,
-            Step::HardenAgain => harden_again()?,
-            Step::CloseDescriptors => self.close_descriptors()?,
-            Step::Start => return self.start().map(Some),
+            Step::Harden => harden(&self.order.limits),
+            Step::LeaveKeyring => leave_keyring(),
+            Step::SetLabel => self.set_label(),
+            Step::Join(kind) => self.join(kind),
+            Step::EnterRoot => self.enter_root(),
+            Step::AssembleView => {
+                Ok(tools_overlay::assemble(&self.take_parts(), self.order.target_programs)?)
+            }
+            Step::EnterWorkdir => self.enter_workdir(),
+            Step::FilterWhilePrivileged | Step::Filter => self.filter(),
+            Step::TakeIdentity => Ok(self.credentials().take()?),
+            Step::VerifyIdentity => Ok(self.credentials().verify()?),
+            Step::HardenAgain => harden_again(),
+            Step::CloseDescriptors => self.close_descriptors(),
+            Step::GiveUpPrivileges => nix_call("set no_new_privs", prctl::set_no_new_privs()),
+            Step::Start => self.start(),
         }
-        Ok(None)
     }
 
     fn descriptor(&self, wanted: Role) -> Result<BorrowedFd<'_>, Error> {
@@ -181,15 +189,21 @@ impl Entry {
         Parts::from_vec(parts.collect())
     }
 
-    /// Goes to the target's working directory, resolved inside the view. One
-    /// that is missing or closed to us is no reason to fail: `/` is taken.
+    /// Goes to the working directory, resolved inside the view. The target's own
+    /// may be missing or closed to us, which is no reason to fail: `/` is taken.
     fn enter_workdir(&self) -> Result<(), Error> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let workdir = self.order.workdir.as_slice();
-        if let Err(errno) = openat2(CWD, workdir, flags, Mode::empty(), resolve).and_then(fchdir) {
+        match openat2(CWD, workdir, flags, Mode::empty(), resolve).and_then(fchdir) {
+            Err(errno) if self.order.workdir_required => {
+                return Err(Error::Call("enter the one asked for", errno));
+            }
             // The client shows it with -v.
-            eprintln!("the container's working directory cannot be entered: {errno}");
+            Err(errno) => {
+                eprintln!("the container's working directory cannot be entered: {errno}");
+            }
+            Ok(()) => {}
         }
         let cwd = getcwd(Vec::new()).map_err(|e| Error::Call("read the working directory", e))?;
         if !cwd.as_bytes().starts_with(b"/") {
@@ -207,58 +221,71 @@ impl Entry {
         }
     }
 
+    /// Taken over with execve(2). This process is in the helper's mounts still,
+    /// whose `/proc` nobody else chooses.
+    fn set_label(&self) -> Result<(), Error> {
+        let Some(label) = &self.order.label else { return Ok(()) };
+        let path = format!("/proc/thread-self/{}", label.file);
+        let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::Call("open the file that takes it", errno))?;
+        let text = label.text.as_bytes();
+        match rustix::io::write(&file, text) {
+            Ok(written) if written == text.len() => Ok(()),
+            Ok(_) => Err(Error::Call("write it whole", Errno::MSGSIZE)),
+            Err(errno) => Err(Error::Call("write it", errno)),
+        }
+    }
+
+    fn filter(&self) -> Result<(), Error> {
+        self.order.filters.iter().try_for_each(|program| {
+            install_seccomp_filter(program).map_err(|errno| Error::Call("install it", errno))
+        })
+    }
+
     /// stdout and stderr are the helper's own. stdin, the socket to `serve`, is
-    /// needed until the report; the shim closes it before anything else.
+    /// needed until the last step.
     fn close_descriptors(&mut self) -> Result<(), Error> {
-        let null = null()?;
+        let null = self.descriptor(Role::Null)?;
         let replaced =
-            rustix::stdio::dup2_stdout(&null).and_then(|()| rustix::stdio::dup2_stderr(&null));
+            rustix::stdio::dup2_stdout(null).and_then(|()| rustix::stdio::dup2_stderr(null));
         replaced.map_err(|errno| Error::Call("close stdout and stderr", errno))?;
-        self.descriptors.retain(|(role, _)| {
-            matches!(
-                role,
-                Role::Stdin
-                    | Role::Stdout
-                    | Role::Stderr
-                    | Role::ExecError
-                    | Role::ExitStatus
-                    | Role::Go
-            )
-        });
+        let commands = [Role::Stdin, Role::Stdout, Role::Stderr];
+        let shims = [Role::ExecError, Role::ExitStatus, Role::Go, Role::Null, Role::Report];
+        self.descriptors.retain(|(role, _)| commands.contains(role) || shims.contains(role));
         Ok(())
     }
 
-    fn start(&self) -> Result<i32, Error> {
-        let null = null()?;
-        let descriptors = Descriptors {
+    /// From here on nobody can be told anything but by the page: what is open
+    /// now the shim inherits, and the target can take it (A6).
+    fn start(&mut self) -> Result<(), Error> {
+        let page = SharedNumber::map(self.descriptor(Role::Report)?)
+            .map_err(|errno| Error::Call("map the page for its report", errno))?;
+        rustix::stdio::dup2_stdin(self.descriptor(Role::Null)?)
+            .map_err(|errno| Error::Call("close stdin", errno))?;
+        self.descriptors.retain(|(role, _)| ![Role::Report, Role::Null].contains(role));
+        let shim = start(&self.alone, &self.order, self.given()?);
+        page.set(shim.unwrap_or_else(|errno| -errno.raw_os_error()));
+        Ok(())
+    }
+
+    fn given(&self) -> Result<Descriptors<'_>, Error> {
+        Ok(Descriptors {
             stdin: self.descriptor(Role::Stdin)?,
             stdout: self.descriptor(Role::Stdout)?,
             stderr: self.descriptor(Role::Stderr)?,
             exec_error: self.descriptor(Role::ExecError)?,
             exit_status: self.descriptor(Role::ExitStatus)?,
             go: self.descriptor(Role::Go)?,
-            null: null.as_fd(),
-        };
-        start(&self.alone, &self.order, descriptors).map_err(|errno| Error::Call("fork", errno))
+        })
     }
 }
 
-/// The view's own, so the kernel's.
-fn null() -> Result<OwnedFd, Error> {
-    open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::Call("open /dev/null", errno))
-}
-
-fn harden() -> Result<(), Error> {
+fn harden(limits: &[Limit]) -> Result<(), Error> {
     harden_again()?;
     super::credentials::leave_groups()?;
     // For ps(1) on the node.
     nix_call("set the name", prctl::set_name(ENTRY_NAME))?;
-    // Not 0: that still runs a piped core_pattern, in the node's namespaces and
-    // as root. 1 is the kernel's own guard against recursion and stops both
-    // (fs/coredump.c).
-    nix_call("limit core dumps", setrlimit(Resource::RLIMIT_CORE, 1, 1))?;
-    umask(Umask::from_bits_truncate(0o022));
+    inherited::reset(limits)?;
     nix_call("reset the personality", personality::set(Persona::empty()).map(drop))
 }
 

@@ -6,12 +6,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     MemfdFlags, Mode, OFlags, SealFlags, fchmod, fcntl_add_seals, fcntl_get_seals, memfd_create,
     open,
 };
 use rustix::io::Errno;
+use tokio::process::{Child, Command};
 
 /// All that can change a file.
 const SEALS: SealFlags =
@@ -48,6 +49,36 @@ impl SealedBinary {
         fchmod(copy.as_fd(), Mode::from_raw_mode(0o511))?;
         fcntl_add_seals(copy.as_fd(), SEALS)?;
         Ok(Self(copy))
+    }
+
+    /// Starts a process that runs the copy, as `name`, with an empty environment,
+    /// in `/`. The parent-death signal it sets refers to the calling thread.
+    ///
+    /// A target that may trace us can open the copy for writing and keep it so:
+    /// the seals stop it from writing, but execve(2) then answers `ETXTBSY`. It
+    /// gets another copy to run, which nobody has seen.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn start(
+        &self,
+        name: &str,
+        stdin: BorrowedFd<'_>,
+        configure: impl Fn(&mut Command),
+    ) -> io::Result<Child> {
+        let start = |copy: &Self| {
+            let mut command = Command::new(copy.path());
+            command.arg0(name).env_clear().current_dir("/").kill_on_drop(true);
+            command.stdin(stdin.try_clone_to_owned()?);
+            configure(&mut command);
+            command.spawn()
+        };
+        match start(self) {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                start(&Self::of(&self.path())?)
+            }
+            other => other,
+        }
     }
 
     /// A path that names the copy in this process and in what it forks.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use prost::Message;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -15,11 +16,12 @@ use rustix::net::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::PROCESS_NAME;
 use super::message::{Descriptor, Order, Report, Role};
+use super::plan::Step;
 use super::seal::SealedBinary;
 
 /// How long an entry may take. It takes milliseconds, unless the target's root
@@ -67,16 +69,11 @@ impl EntryProcess {
     pub fn start(binary: &SealedBinary) -> Result<Self, Error> {
         let (socket, theirs) =
             StdUnixStream::pair().map_err(|e| Error::Process("connect to", e))?;
-        // Spawned by the main thread, which lives as long as `serve` does: the
-        // parent-death signals of the entry process and the shim refer to it.
-        let child = Command::new(binary.path())
-            .arg0(PROCESS_NAME)
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
+        // By the main thread, which lives as long as `serve` does.
+        let child = binary
+            .start(PROCESS_NAME, theirs.as_fd(), |command| {
+                command.stdout(Stdio::null());
+            })
             .map_err(|e| Error::Process("start", e))?;
         Ok(Self { child, socket })
     }
@@ -92,51 +89,69 @@ impl EntryProcess {
     ///
     /// # Errors
     /// When a step fails; nothing is left running then.
-    pub async fn perform(
-        self,
+    pub async fn perform(self, order: Order, descriptors: Vec<Descriptor>) -> Result<i32, Error> {
+        timeout(TIMEOUT, self.exchange(order, descriptors)).await.map_err(|_| Error::TimedOut)?
+    }
+
+    async fn exchange(
+        mut self,
         mut order: Order,
-        descriptors: Vec<Descriptor>,
+        mut descriptors: Vec<Descriptor>,
     ) -> Result<i32, Error> {
-        let Self { mut child, socket } = self;
+        let talk = |e| Error::Process("talk to", e);
+        let page = report_page().map_err(|errno| talk(errno.into()))?;
+        descriptors.push((Role::Report, page.try_clone().map_err(talk)?));
         order.roles = descriptors.iter().map(|(role, _)| role.code()).collect();
-        let exchange = async {
-            let report = exchange(socket, &order, descriptors).await;
-            // Reaped whatever it said; its exit code adds nothing to the report.
-            child.wait().await.map_err(|e| Error::Process("wait for", e))?;
-            report
-        };
-        let report = timeout(TIMEOUT, exchange).await.map_err(|_| Error::TimedOut)??;
-        if report.shim > 0 {
-            return Ok(report.shim);
+        let answer = exchange(self.socket, &order, descriptors).await.map_err(talk)?;
+        // Reaped whatever it said; its exit code adds nothing to the report.
+        self.child.wait().await.map_err(|e| Error::Process("wait for", e))?;
+        if !answer.is_empty() {
+            let Report { failed, errno } =
+                Report::decode(answer.as_slice()).map_err(|_| Error::Silent)?;
+            return Err(Error::Step { step: failed, errno: Errno::from_raw_os_error(errno) });
         }
-        Err(Error::Step { step: report.failed, errno: Errno::from_raw_os_error(report.errno) })
+        let mut number = [0; 4];
+        let read = rustix::io::pread(&page, &mut number, 0).map_err(|errno| talk(errno.into()))?;
+        match i32::from_ne_bytes(number) {
+            shim @ 1.. if read == number.len() => Ok(shim),
+            0 => Err(Error::Silent),
+            errno => {
+                let step = Step::Start.name().to_owned();
+                Err(Error::Step { step, errno: Errno::from_raw_os_error(errno.saturating_neg()) })
+            }
+        }
     }
 }
 
+/// Where the entry process leaves the shim's PID: in memory, because the shim,
+/// which the target can see, inherits whatever descriptor the entry process has
+/// when it forks.
+fn report_page() -> rustix::io::Result<OwnedFd> {
+    let page = memfd_create(c"kpexec-report", MemfdFlags::CLOEXEC)?;
+    ftruncate(&page, size_of::<i32>() as u64)?;
+    Ok(page)
+}
+
+/// Gives the order; what comes back is a [`Report`], or nothing.
 async fn exchange(
     socket: StdUnixStream,
     order: &Order,
     descriptors: Vec<Descriptor>,
-) -> Result<Report, Error> {
-    let talk = |e| Error::Process("talk to", e);
-    socket.set_nonblocking(true).map_err(talk)?;
-    let mut socket = UnixStream::from_std(socket).map_err(talk)?;
+) -> std::io::Result<Vec<u8>> {
+    socket.set_nonblocking(true)?;
+    let mut socket = UnixStream::from_std(socket)?;
     let message = order.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes();
     socket
         .async_io(Interest::WRITABLE, || {
             Ok(send_descriptors(socket.as_fd(), &length, &descriptors)?)
         })
-        .await
-        .map_err(talk)?;
+        .await?;
     drop(descriptors);
-    socket.write_all(&message).await.map_err(talk)?;
+    socket.write_all(&message).await?;
     let mut answer = Vec::new();
-    socket.read_to_end(&mut answer).await.map_err(talk)?;
-    if answer.is_empty() {
-        return Err(Error::Silent);
-    }
-    Report::decode(answer.as_slice()).map_err(|_| Error::Silent)
+    socket.read_to_end(&mut answer).await?;
+    Ok(answer)
 }
 
 /// Sends the length of the order, and with it the descriptors.

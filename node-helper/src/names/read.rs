@@ -14,7 +14,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
 use rustix::io::Errno;
 use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::PROCESS_NAME;
@@ -90,19 +90,14 @@ pub async fn file(
     root: BorrowedFd<'_>,
     file: File,
 ) -> Result<Vec<u8>, Error> {
-    let root = root.try_clone_to_owned().map_err(|e| Error::Process("prepare", e))?;
-    let mut command = Command::new(binary.path());
-    command.arg0(PROCESS_NAME).arg(file.path()).env_clear().current_dir("/").stdin(root);
-    answer(command, file).await
+    let child = binary.start(PROCESS_NAME, root, |command| {
+        command.arg(file.path()).stdout(Stdio::piped());
+    });
+    answer(child.map_err(|e| Error::Process("start", e))?, file).await
 }
 
 /// Runs the reader and takes its answer.
-async fn answer(mut command: Command, file: File) -> Result<Vec<u8>, Error> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| Error::Process("start", e))?;
+async fn answer(mut child: Child, file: File) -> Result<Vec<u8>, Error> {
     let answered = timeout(DEADLINE, listen(&mut child, file)).await;
     if let Ok(answer) = answered {
         return answer;
@@ -217,9 +212,9 @@ mod tests {
 
     /// What is made of a stand-in for the reader.
     async fn of_stand_in(program: &str, arguments: &[&str]) -> Result<Vec<u8>, Error> {
-        let mut command = Command::new(program);
-        command.args(arguments);
-        answer(command, File::Group).await
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
+        answer(command.spawn().unwrap(), File::Group).await
     }
 
     fn children() -> String {

@@ -80,9 +80,10 @@ impl Wanted {
         self.group.iter().chain(self.groups.iter().flatten()).any(|id| matches!(id, Id::Name(_)))
     }
 
-    /// Whether the user's memberships are its supplementary groups.
+    /// Whether the user's memberships are its supplementary groups: as with
+    /// docker and runc, not beside a group that was named.
     fn takes_memberships(&self) -> bool {
-        self.names_user() && self.groups.is_none()
+        self.names_user() && self.groups.is_none() && self.group.is_none()
     }
 }
 
@@ -121,7 +122,7 @@ fn decide(wanted: &Wanted, passwd: &[u8], group: &[u8]) -> Result<Resolved, data
             resolved.uid = Some(user.uid);
             resolved.gid = Some(user.gid);
             resolved.home = Some(user.home).filter(|home| home.starts_with(b"/"));
-            resolved.groups = Some(memberships(group, name));
+            resolved.groups = wanted.takes_memberships().then(|| memberships(group, name));
         }
         Some(Id::Number(uid)) => resolved.uid = Some(*uid),
         None => {}
@@ -204,8 +205,10 @@ mod tests {
         };
         let numbers = Wanted { user: number.clone(), group: number.clone(), groups: None };
         assert_eq!(needs(numbers), (false, false, false));
-        let user = Wanted { user: name("alice"), group: number.clone(), groups: None };
+        let user = Wanted { user: name("alice"), ..Wanted::default() };
         assert_eq!(needs(user), (true, false, true));
+        let grouped = Wanted { user: name("alice"), group: number.clone(), groups: None };
+        assert_eq!(needs(grouped), (true, false, false));
         let alone = Wanted { user: name("alice"), group: number.clone(), groups: Some(vec![]) };
         assert_eq!(needs(alone), (true, false, false));
         let groups = Some(vec![Id::Number(1), Id::Name("adm".into())]);

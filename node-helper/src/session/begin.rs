@@ -3,25 +3,27 @@
 
 use std::time::Duration;
 
-use kpexec_protocol::{Failure, Identity, Start, Target, Terminal};
+use kpexec_protocol::{Failure, Start, Started, Target};
 use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use tools_overlay::Parts;
 use tools_overlay::parts::Owner;
 
 use super::Context;
+use super::order::{order, started};
 use super::shim::Shim;
 use super::streams::{self, Streams};
+use super::who;
 use crate::cgroup::SessionCgroup;
 use crate::cri::{self, Container, Runtime};
-use crate::enter::credentials::{self, read_sets};
-use crate::enter::message::{Descriptor, Order, Role};
+use crate::enter::message::{Descriptor, Role};
 use crate::enter::spawn::{self, EntryProcess};
-use crate::environment::environment;
 use crate::failure::{chain, not_executed, ours};
 use crate::sys::start::{EXEC_ERROR_SIZE, MISSING, UNPREPARED};
 use crate::target::{Namespace, TargetProcess, process};
@@ -38,6 +40,8 @@ pub(super) struct Running {
     /// Says how the command ended.
     pub exit_status: Receiver,
     pub target: TargetProcess,
+    /// What the client is told of it.
+    pub started: Started,
 }
 
 /// Why there is no running command.
@@ -53,10 +57,10 @@ enum Error {
     Restarted,
     #[error("{kind} {id} does not exist in the container's user namespace")]
     Unmapped { kind: &'static str, id: u32 },
-    #[error("the helper pod lacks capabilities that were asked for: {0}")]
-    Lacking(String),
     #[error(transparent)]
-    Credentials(#[from] credentials::Error),
+    Who(#[from] who::Error),
+    #[error("cannot open /dev/null")]
+    Null(#[source] Errno),
     #[error("cannot prepare the view")]
     View(#[from] tools_overlay::Error),
     #[error("cannot open the session's streams")]
@@ -82,7 +86,7 @@ impl Error {
                 "gVisor and Kata containers cannot be entered by kpexec yet: use kubectl exec"
             }
             Self::Unmapped { .. } => "choose an id that /proc/self/uid_map of the container has",
-            Self::Lacking(_) => "the node's runtime withholds them, or the helper was made without",
+            Self::Who(error) => error.hint(),
             Self::Enter(spawn::Error::TimedOut) | Self::ExecTimedOut => {
                 "a file system of the container may hang"
             }
@@ -96,11 +100,12 @@ pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Fa
     let program = start.argv.first().cloned().unwrap_or_default();
     let failed = |error: Error| ours(&error, error.hint());
     let (running, waiting) = enter(context, start).await.map_err(failed)?;
+    let target_programs = waiting.target_programs;
     let outcome = waiting.go().await;
     let failure = match outcome {
         Ok(None) => return Ok(running),
         Ok(Some((errno, UNPREPARED))) => failed(Error::Unprepared(Errno::from_raw_os_error(errno))),
-        Ok(Some((errno, kind))) => not_executed(&program, errno, kind != MISSING),
+        Ok(Some((errno, kind))) => not_executed(&program, errno, kind != MISSING, target_programs),
         Err(error) => failed(error),
     };
     running.shim.end(&context.procfs, &[]).await;
@@ -111,6 +116,8 @@ pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Fa
 struct Waiting {
     go: OwnedFd,
     exec_error: Receiver,
+    /// Whether those of the target can be executed.
+    target_programs: bool,
 }
 
 impl Waiting {
@@ -126,19 +133,26 @@ impl Waiting {
 
 async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Error> {
     let wanted = start.target.as_ref().ok_or(Error::Incomplete("target"))?;
-    let identity = start.identity.as_ref().ok_or(Error::Incomplete("identity"))?;
+    let asked = start.identity.as_ref().ok_or(Error::Incomplete("identity"))?;
     if start.argv.is_empty() {
         return Err(Error::Incomplete("command"));
     }
-    refuse_lacking(identity.capabilities)?;
+    let entry = EntryProcess::start(&context.binary)?;
+    // Before it gets its order: all that comes of it is born in the cgroup. The
+    // kernel takes milliseconds for it, in which the runtime is asked.
+    let cgroup = cgroup(context, entry.pid());
     let (container, target) = pin(context, wanted).await?;
-    let terminal_owner = owner(&target, identity.uid, identity.gid)?;
-    for group in &identity.groups {
+    let who = who::who(context, asked, start.trust_target, &container, &target).await?;
+    let credentials = &who.identity.credentials;
+    let terminal_owner = owner(&target, credentials.uid, credentials.gid)?;
+    for group in &credentials.groups {
         mapped("group", *group, target.gid_map.outside(*group))?;
     }
     let (streams, ends) = Streams::open(start.terminal.as_ref(), start.stdin, terminal_owner)?;
     let root = owner(&target, 0, 0).unwrap_or(Owner { uid: 0, gid: 0 });
-    let mut parts = Parts::open(&context.toolset, target.namespace(Namespace::Pid), root)?;
+    let theirs = |kind| target.namespace(kind);
+    let (processes, users) = (theirs(Namespace::Pid), theirs(Namespace::User));
+    let mut parts = Parts::open(&context.toolset, processes, users, root)?;
     if let Some(devpts) = ends.devpts {
         parts.add_devpts(devpts);
     }
@@ -146,6 +160,7 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     let (exec_error, exec_error_end) = pipe()?;
     let (exit_status, exit_status_end) = pipe()?;
     let (go_end, go) = pipe()?;
+    let null = OFlags::RDWR | OFlags::CLOEXEC;
     let mut descriptors = target_descriptors(&target)?;
     descriptors.extend(parts.into_vec().into_iter().map(|(part, fd)| (Role::Part(part), fd)));
     descriptors.extend([
@@ -155,12 +170,11 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
         (Role::ExecError, exec_error_end),
         (Role::ExitStatus, exit_status_end),
         (Role::Go, go_end),
+        (Role::Null, open("/dev/null", null, Mode::empty()).map_err(Error::Null)?),
     ]);
     target.confirm()?;
-    let order = order(&start, identity, &container);
-    let entry = EntryProcess::start(&context.binary)?;
-    // Before it gets its order: all that comes of it is born in the cgroup.
-    let cgroup = cgroup(context, entry.pid());
+    let order = order(&start, &who, &container, &target);
+    let cgroup = cgroup.await.map_err(|e| Error::Follow(e.into()))?;
     let pid = entry.perform(order, descriptors).await?;
     // If anything fails from here on `go` is dropped, and the shim ends without
     // having started anything.
@@ -169,23 +183,28 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     // one that was asked for, or nothing runs.
     target.confirm()?;
     let receiver = |fd: OwnedFd| Receiver::from_owned_fd(fd).map_err(Error::Follow);
-    let waiting = Waiting { go, exec_error: receiver(exec_error)? };
-    let running = Running { shim, streams, exit_status: receiver(exit_status)?, target };
+    let target_programs = who.identity.target_programs;
+    let waiting = Waiting { go, exec_error: receiver(exec_error)?, target_programs };
+    let started = started(&who.identity, &target);
+    let running = Running { shim, streams, exit_status: receiver(exit_status)?, target, started };
     Ok((running, waiting))
 }
 
 /// A cgroup for the session that process `pid` begins. A node that refuses it
 /// is debugged all the same, but not in silence.
-fn cgroup(context: &Context, pid: i32) -> Option<SessionCgroup> {
-    let made = match &context.cgroups {
-        Ok(cgroups) => cgroups.session(pid).map_err(|error| chain(&error)),
-        Err(error) => Err(chain(error)),
-    };
-    // The client shows it with a failure, and with -v.
-    made.inspect_err(|why| {
-        eprintln!("the session has no cgroup: if it kills its shim, it may outlive us: {why}");
+fn cgroup(context: &Context, pid: i32) -> JoinHandle<Option<SessionCgroup>> {
+    let cgroups = context.cgroups.clone();
+    spawn_blocking(move || {
+        let made = match cgroups.as_ref() {
+            Ok(cgroups) => cgroups.session(pid).map_err(|error| chain(&error)),
+            Err(error) => Err(chain(error)),
+        };
+        // The client shows it with a failure, and with -v.
+        made.inspect_err(|why| {
+            eprintln!("the session has no cgroup: if it kills its shim, it may outlive us: {why}");
+        })
+        .ok()
     })
-    .ok()
 }
 
 /// Asks the runtime, pins the process, asks again: the two answers and the
@@ -198,20 +217,6 @@ async fn pin(context: &Context, wanted: &Target) -> Result<(Container, TargetPro
         return Err(Error::Restarted);
     }
     Ok((container, target))
-}
-
-fn refuse_lacking(wanted: u64) -> Result<(), Error> {
-    let lacking = wanted & !read_sets()?.permitted;
-    if lacking == 0 {
-        return Ok(());
-    }
-    let known = caps::all().into_iter().filter(|cap| lacking & cap.bitmask() != 0);
-    let mut names: Vec<String> = known.map(|cap| cap.to_string()).collect();
-    if names.is_empty() {
-        names.push(format!("{lacking:#x}"));
-    }
-    names.sort();
-    Err(Error::Lacking(names.join(", ")))
 }
 
 fn owner(target: &TargetProcess, uid: u32, gid: u32) -> Result<Owner, Error> {
@@ -232,21 +237,6 @@ fn target_descriptors(target: &TargetProcess) -> Result<Vec<Descriptor>, Error> 
         descriptors.push((Role::Namespace(*kind), copy(fd)?));
     }
     Ok(descriptors)
-}
-
-fn order(start: &Start, identity: &Identity, container: &Container) -> Order {
-    let term = start.terminal.as_ref().map(|Terminal { term, .. }| term.as_str());
-    Order {
-        argv: start.argv.iter().map(|argument| argument.to_vec()).collect(),
-        env: environment(&container.env, identity.uid, term, &start.env),
-        workdir: container.workdir.clone().into_bytes(),
-        uid: identity.uid,
-        gid: identity.gid,
-        groups: identity.groups.clone(),
-        capabilities: identity.capabilities,
-        terminal: start.terminal.is_some(),
-        roles: Vec::new(),
-    }
 }
 
 /// Waits until the command has been executed, or could not be: then the error

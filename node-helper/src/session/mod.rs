@@ -2,11 +2,14 @@
 
 mod begin;
 mod descendants;
+mod order;
 mod relay;
 mod shim;
 mod streams;
+mod who;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kpexec_protocol::server_message::Kind;
@@ -18,6 +21,7 @@ use tonic::{Status, Streaming};
 use crate::cgroup::{self, Cgroups};
 use crate::enter::seal::SealedBinary;
 use crate::failure;
+use crate::identity::Helper;
 use crate::target::Procfs;
 
 /// How long a client may take to say what it wants.
@@ -29,13 +33,15 @@ pub struct Context {
     /// All processes of the node.
     pub procfs: Procfs,
     /// Where sessions' cgroups are made, or why they have none.
-    pub cgroups: Result<Cgroups, cgroup::Error>,
+    pub cgroups: Arc<Result<Cgroups, cgroup::Error>>,
     /// What entry processes run.
     pub binary: SealedBinary,
     /// The container runtime's socket.
     pub cri_socket: PathBuf,
     /// The toolset's folder in the helper.
     pub toolset: PathBuf,
+    /// What this helper can give.
+    pub helper: Helper,
 }
 
 /// Where answers go.

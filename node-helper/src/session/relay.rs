@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kpexec_protocol::exit::Status as ExitStatus;
 use kpexec_protocol::server_message::Kind;
-use kpexec_protocol::{CHUNK, Exit, Failure, Reason, Started, client_message};
+use kpexec_protocol::{CHUNK, Exit, Failure, Reason, client_message};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -47,8 +47,8 @@ pub(super) async fn relay(
     requests: Requests,
     answers: &Answers,
 ) -> Kind {
-    let Running { shim, streams, mut exit_status, target } = running;
-    if !say(answers, Kind::Started(Started {})).await {
+    let Running { shim, streams, mut exit_status, target, started } = running;
+    if !say(answers, Kind::Started(started)).await {
         shim.end(&context.procfs, &HANG_UP).await;
         return gone();
     }

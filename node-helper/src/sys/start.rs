@@ -47,8 +47,6 @@ pub(crate) struct Descriptors<'a> {
     pub exit_status: BorrowedFd<'a>,
     /// A pipe: one byte tells the shim to go on.
     pub go: BorrowedFd<'a>,
-    /// `/dev/null`, for the shim.
-    pub null: BorrowedFd<'a>,
 }
 
 /// A command, and what its two processes work with.
@@ -155,10 +153,6 @@ fn shim(prepared: &Prepared<'_>) -> ! {
     // memory of `prepared`, which this process holds a copy of; the child
     // forked here runs `command` only, which does not return either.
     unsafe {
-        // First of all: 0 is the entry process's socket to `serve`.
-        for standard in 0..3 {
-            prepared_or_end(given, libc::dup2(given.null.as_raw_fd(), standard));
-        }
         // Here, because changing credentials has cleared it before.
         prepared_or_end(given, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
         // Orphans of the command come to us, not to the target's first

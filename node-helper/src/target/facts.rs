@@ -40,6 +40,41 @@ pub fn cgroup_names(text: &str, container_id: &str) -> bool {
             .any(|path| path.split('/').any(|part| part.contains(container_id)))
 }
 
+/// The cgroup of a container's pod, by which the pod's processes are known: no
+/// container can leave it without the node's own cgroup file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodCgroup {
+    /// Hierarchy and controllers, as each line of `/proc/PID/cgroup` begins.
+    hierarchy: String,
+    /// Without `/` at its end.
+    path: String,
+}
+
+impl PodCgroup {
+    /// The one that the container is directly below, from its own
+    /// `/proc/PID/cgroup`. A container at the top has no pod: there it is its own
+    /// cgroup.
+    pub fn of(text: &str, container_id: &str) -> Option<Self> {
+        let (hierarchy, path) = text.lines().find_map(|line| {
+            let (hierarchy, path) = line.rsplit_once(':')?;
+            cgroup_names(line, container_id).then_some((hierarchy, path))
+        })?;
+        let parts: Vec<&str> = path.split('/').collect();
+        let own = parts.iter().position(|part| part.contains(container_id))?;
+        let pod = parts[..own].join("/");
+        let path = if pod.is_empty() { parts[..=own].join("/") } else { pod };
+        Some(Self { hierarchy: hierarchy.to_owned(), path })
+    }
+
+    /// Whether a process with this `/proc/PID/cgroup` is in it.
+    pub fn holds(&self, text: &str) -> bool {
+        let own = text.lines().find_map(|line| {
+            line.strip_prefix(&self.hierarchy)?.strip_prefix(':')?.strip_prefix(&self.path)
+        });
+        own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
 /// A user namespace's map, `/proc/PID/uid_map` or `gid_map`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdMap(Vec<Range>);
@@ -78,6 +113,15 @@ impl IdMap {
             range.outside.checked_add(offset)
         })
     }
+
+    /// The id inside that `id` outside stands for; `None` if it stands for
+    /// nothing.
+    pub fn inside(&self, id: u32) -> Option<u32> {
+        self.0.iter().find_map(|range| {
+            let offset = id.checked_sub(range.outside).filter(|offset| *offset < range.count)?;
+            range.inside.checked_add(offset)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -112,12 +156,31 @@ mod tests {
     }
 
     #[test]
+    fn a_pods_processes_are_known_by_its_cgroup() {
+        let of = |text: &str| PodCgroup::of(text, "abc123").unwrap();
+        let v1 = of("9:pids:/kubepods/burstable/pod12/abc123\n8:cpu,cpuacct:/elsewhere");
+        assert!(v1.holds("9:pids:/kubepods/burstable/pod12/def456"), "a sidecar");
+        assert!(v1.holds("8:cpu,cpuacct:/x\n9:pids:/kubepods/burstable/pod12"));
+        assert!(!v1.holds("9:pids:/kubepods/burstable/pod123/def456"), "another pod");
+        assert!(!v1.holds("8:cpu,cpuacct:/kubepods/burstable/pod12/def456"));
+        let v2 = of("0::/../../kubepods-pod12.slice/cri-containerd-abc123.scope/init");
+        assert!(v2.holds("0::/../../kubepods-pod12.slice/cri-containerd-def456.scope"));
+        assert!(!v2.holds("0::/"), "a session of ours");
+        let alone = of("0::/abc123");
+        assert!(alone.holds("0::/abc123") && alone.holds("0::/abc123/below"));
+        assert!(!alone.holds("0::/") && !alone.holds("0::/other"));
+    }
+
+    #[test]
     fn maps_translate() {
         let map = IdMap::parse("         0     100000      65536\n 70000 5 1\n").unwrap();
         assert_eq!(map.outside(0), Some(100_000));
         assert_eq!(map.outside(65535), Some(165_535));
         assert_eq!(map.outside(65536), None);
         assert_eq!(map.outside(70000), Some(5));
+        assert_eq!(map.inside(100_001), Some(1));
+        assert_eq!(map.inside(5), Some(70000));
+        assert_eq!(map.inside(165_536), None);
         assert_eq!(IdMap::parse("0 1"), None);
     }
 

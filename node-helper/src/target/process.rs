@@ -9,8 +9,11 @@ use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::facts::{self, IdMap, Stat};
+use super::facts::{self, IdMap, PodCgroup, Stat};
+use super::label::Label;
+use super::limits::{Limit, limits};
 use super::procfs::Procfs;
+use super::status::{Status, status};
 
 /// Why a process cannot be entered.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +97,18 @@ impl Namespace {
 #[derive(Debug)]
 pub struct TargetProcess {
     pid: i32,
+    container_id: String,
     pidfd: OwnedFd,
-    folder: OwnedFd,
+    pub(super) folder: OwnedFd,
     stat: Stat,
+    /// Who it is, as its own user namespace numbers users and groups.
+    pub status: Status,
+    /// The cgroup of its pod.
+    pub pod_cgroup: PodCgroup,
+    /// Its label of a Linux security module.
+    pub label: Option<Label>,
+    /// Its resource limits.
+    pub limits: Vec<Limit>,
     /// Its root directory.
     pub root: OwnedFd,
     /// Its namespaces, those we share with it left out.
@@ -119,10 +131,7 @@ impl TargetProcess {
         let pidfd = pidfd_open(id, PidfdFlags::empty()).map_err(call("take hold"))?;
         let folder = procfs.process(pid).map_err(call("open the folder"))?;
         let stat = read_stat(&folder, pid)?;
-        let cgroup = text(&folder, c"cgroup", "cgroup", pid)?;
-        if !facts::cgroup_names(&cgroup, container_id) {
-            return Err(Error::AnotherProcess { pid, container_id: container_id.to_owned() });
-        }
+        let pod_cgroup = confirm_cgroup(&folder, pid, container_id)?;
         let own =
             procfs.process(std::process::id().cast_signed()).map_err(call("compare with us"))?;
         let namespaces = namespaces(&folder, &own, pid)?;
@@ -130,22 +139,39 @@ impl TargetProcess {
         let (uid_map, gid_map) = id_maps(&folder, &namespaces, pid)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(&folder, "root", flags, Mode::empty()).map_err(call("open the root"))?;
-        let process = Self { pid, pidfd, folder, stat, root, namespaces, uid_map, gid_map };
+        let status = status(&text(&folder, c"status", "status", pid)?)
+            .ok_or(Error::Malformed { file: "status", pid })?;
+        let process = Self {
+            pid,
+            container_id: container_id.to_owned(),
+            pod_cgroup,
+            status: as_inside(status, &uid_map, &gid_map),
+            label: Label::of(&folder).map_err(call("read the label"))?,
+            limits: limits(&text(&folder, c"limits", "limits", pid)?),
+            pidfd,
+            folder,
+            stat,
+            root,
+            namespaces,
+            uid_map,
+            gid_map,
+        };
         process.confirm()?;
         Ok(process)
     }
 
-    /// Confirms that the process still lives and still is the same one.
+    /// Confirms that the process still lives, still is the same one, and still
+    /// is in the container's cgroup.
     ///
     /// # Errors
-    /// [`Error::Ended`] otherwise.
+    /// [`Error::Ended`] or [`Error::AnotherProcess`] otherwise.
     pub fn confirm(&self) -> Result<(), Error> {
         let now = read_stat(&self.folder, self.pid)?;
         // A zombie's namespaces are gone, though its PID is not.
         if self.ended() || now.start_time != self.stat.start_time || now.state == b'Z' {
             return Err(Error::Ended(self.pid));
         }
-        Ok(())
+        confirm_cgroup(&self.folder, self.pid, &self.container_id).map(drop)
     }
 
     /// Whether the process ends within `patience`.
@@ -180,6 +206,24 @@ impl Error {
             Errno::SRCH | Errno::NOENT => Self::Ended(pid),
             errno => Self::Call { action, pid, errno },
         }
+    }
+}
+
+fn confirm_cgroup(folder: &OwnedFd, pid: i32, container_id: &str) -> Result<PodCgroup, Error> {
+    PodCgroup::of(&text(folder, c"cgroup", "cgroup", pid)?, container_id)
+        .ok_or_else(|| Error::AnotherProcess { pid, container_id: container_id.to_owned() })
+}
+
+/// What has no number inside is left as the namespace shows it: nobody's
+/// (user_namespaces(7), "Unmapped user and group IDs").
+fn as_inside(status: Status, uid_map: &IdMap, gid_map: &IdMap) -> Status {
+    const OVERFLOW: u32 = 65534;
+    let group = |gid| gid_map.inside(gid).unwrap_or(OVERFLOW);
+    Status {
+        uid: uid_map.inside(status.uid).unwrap_or(OVERFLOW),
+        gid: group(status.gid),
+        groups: status.groups.iter().copied().filter_map(|gid| gid_map.inside(gid)).collect(),
+        ..status
     }
 }
 

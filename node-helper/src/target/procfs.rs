@@ -2,10 +2,12 @@
 
 use std::ffi::CStr;
 
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, open, openat2, statfs};
 use rustix::io::{self, Errno};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd, fsmount, fsopen,
+};
 
 use super::facts::{self, Stat};
 
@@ -36,6 +38,23 @@ impl Procfs {
             return Err(Errno::NODEV);
         }
         Ok(Self(root))
+    }
+
+    /// A procfs that shows the processes of one PID namespace, numbered as they
+    /// number themselves. `None` before Linux 6.17: Documentation/filesystems/
+    /// proc.rst, "pidns".
+    ///
+    /// # Errors
+    /// When it cannot be mounted.
+    pub fn of_namespace(namespace: BorrowedFd<'_>) -> io::Result<Option<Self>> {
+        let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        match fsconfig_set_fd(context.as_fd(), "pidns", namespace) {
+            Err(Errno::INVAL) => return Ok(None),
+            other => other?,
+        }
+        fsconfig_create(context.as_fd())?;
+        let attr = MountAttrFlags::empty();
+        fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attr).map(|root| Some(Self(root)))
     }
 
     /// Opens the folder of a process. It goes on naming that very process:
@@ -70,12 +89,11 @@ impl Procfs {
         Ok(text)
     }
 
-    /// The processes of the node with what `stat` says of each. One that ends
-    /// while we look is left out.
+    /// The numbers of all processes it shows.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
-    pub fn processes(&self) -> io::Result<Vec<(i32, Stat)>> {
+    pub fn pids(&self) -> io::Result<Vec<i32>> {
         let root = rustix::fs::openat(
             &self.0,
             c".",
@@ -84,20 +102,22 @@ impl Procfs {
         )?;
         let mut found = Vec::new();
         for entry in Dir::new(root)? {
-            let entry = entry?;
-            let Some(pid) = entry.file_name().to_str().ok().and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            let stat = self
-                .process(pid)
-                .and_then(|folder| Self::read(&folder, c"stat"))
-                .ok()
-                .and_then(|text| facts::stat(&text));
-            if let Some(stat) = stat {
-                found.push((pid, stat));
-            }
+            found
+                .extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<i32>().ok()));
         }
         Ok(found)
+    }
+
+    /// The processes of the node with what `stat` says of each. One that ends
+    /// while we look is left out.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn processes(&self) -> io::Result<Vec<(i32, Stat)>> {
+        let stat = |pid| {
+            let text = Self::read(&self.process(pid).ok()?, c"stat").ok()?;
+            Some((pid, facts::stat(&text)?))
+        };
+        Ok(self.pids()?.into_iter().filter_map(stat).collect())
     }
 }

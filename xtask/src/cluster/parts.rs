@@ -59,7 +59,7 @@ pub const PARTS: &[Part] = &[
         title: "CRI-O 1.34.0",
         first_build: "4 min",
         programs: &[("github.com/cri-o/cri-o/cmd/crio", "crio")],
-        tags: "containers_image_openpgp,exclude_graphdriver_btrfs,exclude_graphdriver_devicemapper",
+        tags: "containers_image_openpgp,exclude_graphdriver_btrfs,exclude_graphdriver_devicemapper,seccomp",
         cgo: true,
         link: "",
         extra: Extra::Pinns,

@@ -147,6 +147,14 @@ async fn the_commands_end_is_the_sessions() {
 }
 
 #[tokio::test]
+async fn what_the_helper_says_at_the_start_is_kept() {
+    let server = server::start(V5, &[Answer::Serve]).await;
+    let session = session_with(&server, "seven").await.unwrap();
+    assert_eq!(session.started.identity, "uid 0 of the fake");
+    assert_eq!(session.started.notices, ["a notice"]);
+}
+
+#[tokio::test]
 async fn sizes_and_signals_reach_the_command() {
     let server = server::start(V4, &[Answer::Serve]).await;
     let size = WindowSize { rows: 24, columns: 80 };

@@ -185,7 +185,8 @@ async fn run(
         };
         return say(replies, Kind::Failure(failure)).await;
     }
-    say(replies, Kind::Started(Started {})).await;
+    let identity = "uid 0 of the fake".into();
+    say(replies, Kind::Started(Started { identity, notices: vec!["a notice".into()] })).await;
     let mut status = exit::Status::Code(0);
     match command {
         b"cat" => {

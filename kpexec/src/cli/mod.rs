@@ -1,7 +1,9 @@
 //! The command line: kubectl exec's grammar, and who to be.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+mod identity;
+mod value;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,15 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, Parser};
 use thiserror::Error;
+
+pub use identity::IdentityFlags;
+#[cfg(test)]
+pub use identity::{Profile, Seccomp};
+pub use value::EnvVar;
+use value::{parse_duration, parse_env, parse_workdir};
+
+/// Heading of the flags that one sets once.
+const CLUSTER: &str = "Cluster and helper pod";
 
 /// Run a command inside any container, as root, with the container's own files
 ///
@@ -54,51 +65,13 @@ pub struct Cli {
     #[arg(short, long)]
     pub container: Option<String>,
 
-    /// Who to run as, in numbers [default: 0:0]
-    ///
-    /// Without GID the group is 0. Any user but 0 starts without capabilities,
-    /// as with docker exec -u; --cap-add gives it some.
-    #[arg(short = 'u', long, value_name = "UID[:GID]", allow_hyphen_values = true)]
-    pub run_as: Option<String>,
-
-    /// Add a capability of capabilities(7), or ALL
-    ///
-    /// With or without CAP_, in any case; one a flag, which may be repeated. Adds
-    /// come after drops, so --cap-drop ALL --cap-add KILL is KILL alone.
-    #[arg(long, value_name = "CAP")]
-    pub cap_add: Vec<String>,
-
-    /// Drop a capability, or ALL; may be repeated
-    #[arg(long, value_name = "CAP")]
-    pub cap_drop: Vec<String>,
-
     /// Add a variable to the container's environment; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(parse_env))]
     pub env: Vec<EnvVar>,
 
-    /// Context of the kubeconfig to use
-    #[arg(long, value_name = "NAME")]
-    pub context: Option<String>,
-
-    /// Kubeconfig file to use [default: as kubectl finds it]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// Path of the CRI socket on the pod's node [default: by the node's runtime]
-    #[arg(long, value_name = "PATH")]
-    pub cri_socket: Option<String>,
-
-    /// Image of the helper pod
-    #[arg(long, value_name = "REF", env = "KPEXEC_HELPER_IMAGE")]
-    pub helper_image: Option<String>,
-
-    /// Namespace of the helper pod
-    #[arg(long, value_name = "NS", default_value = "kpexec", env = "KPEXEC_HELPER_NAMESPACE")]
-    pub helper_namespace: String,
-
-    /// How long the helper pod may take to start: seconds, or 90s, 2m, 1h
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
-    pub helper_timeout: Duration,
+    /// Directory to run in [default: the container's own]
+    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(parse_workdir))]
+    pub workdir: Option<OsString>,
 
     /// Print nothing but the command's output and errors
     #[arg(short, long, conflicts_with = "verbose")]
@@ -107,15 +80,33 @@ pub struct Cli {
     /// Say what is done, and why it failed in full
     #[arg(short, long, action = ArgAction::SetTrue)]
     pub verbose: bool,
-}
 
-/// A variable for the command's environment. Bytes: Linux demands no UTF-8.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EnvVar {
-    /// What stands before the first `=`.
-    pub name: Vec<u8>,
-    /// What stands after it.
-    pub value: Vec<u8>,
+    #[command(flatten)]
+    pub identity: IdentityFlags,
+
+    /// Context of the kubeconfig to use
+    #[arg(long, help_heading = CLUSTER, value_name = "NAME")]
+    pub context: Option<String>,
+
+    /// Kubeconfig file to use [default: as kubectl finds it]
+    #[arg(long, help_heading = CLUSTER, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Path of the CRI socket on the pod's node [default: by the node's runtime]
+    #[arg(long, help_heading = CLUSTER, value_name = "PATH")]
+    pub cri_socket: Option<String>,
+
+    /// Image of the helper pod
+    #[arg(long, help_heading = CLUSTER, value_name = "REF", env = "KPEXEC_HELPER_IMAGE")]
+    pub helper_image: Option<String>,
+
+    /// Namespace of the helper pod
+    #[arg(long, help_heading = CLUSTER, value_name = "NS", default_value = "kpexec", env = "KPEXEC_HELPER_NAMESPACE")]
+    pub helper_namespace: String,
+
+    /// How long the helper pod may take to start: seconds, or 90s, 2m, 1h
+    #[arg(long, help_heading = CLUSTER, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    pub helper_timeout: Duration,
 }
 
 /// How parsing ended, if not in a command to run.
@@ -170,64 +161,28 @@ fn from_clap(error: &clap::Error) -> CliError {
     let hint = if misplaced {
         "the command stands after --: kpexec POD -- CMD [ARG]...".to_owned()
     } else {
-        let meant = suggestion(error).map(|flag| format!("did you mean {flag}?"));
+        let meant = suggestion(error).map(|meant| format!("did you mean {meant}?"));
         meant.unwrap_or_else(|| "kpexec --help lists the flags".to_owned())
     };
     CliError::Usage { what, hint: Some(hint) }
 }
 
-/// The flag that clap takes for the one meant. Of a short word it takes any for
-/// similar: `--namespace` for `--as`.
+/// The flag or value that clap takes for the one meant. Of a short flag it takes
+/// any for similar: `--namespace` for `--as`.
 fn suggestion(error: &clap::Error) -> Option<&str> {
-    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return None };
-    let Some(ContextValue::String(meant)) = error.get(ContextKind::SuggestedArg) else {
-        return None;
-    };
-    (given.len() > "--1234".len()).then_some(meant.as_str())
+    match (error.get(ContextKind::InvalidArg)?, error.get(ContextKind::SuggestedArg)) {
+        (ContextValue::String(given), Some(ContextValue::String(meant))) => {
+            (given.len() > "--1234".len()).then_some(meant.as_str())
+        }
+        _ => match error.get(ContextKind::SuggestedValue)? {
+            ContextValue::String(meant) => Some(meant.as_str()),
+            _ => None,
+        },
+    }
 }
 
 fn one_line(paragraph: &str) -> String {
     paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-#[derive(Debug, Error)]
-#[error("not of the form NAME=VALUE")]
-struct NotAnAssignment;
-
-fn parse_env(text: OsString) -> Result<EnvVar, NotAnAssignment> {
-    let bytes = OsStr::as_bytes(&text);
-    match bytes.iter().position(|byte| *byte == b'=') {
-        None | Some(0) => Err(NotAnAssignment),
-        Some(at) => Ok(EnvVar { name: bytes[..at].to_vec(), value: bytes[at + 1..].to_vec() }),
-    }
-}
-
-#[derive(Debug, Error)]
-enum DurationError {
-    #[error("not a duration such as 60, 90s, 2m or 1h")]
-    Malformed,
-    #[error("must be longer than zero")]
-    Zero,
-    #[error("must not be longer than 24h")]
-    TooLong,
-}
-
-fn parse_duration(text: &str) -> Result<Duration, DurationError> {
-    let (digits, scale) = match text.as_bytes().last() {
-        Some(b's') => (&text[..text.len() - 1], 1),
-        Some(b'm') => (&text[..text.len() - 1], 60),
-        Some(b'h') => (&text[..text.len() - 1], 3600),
-        _ => (text, 1),
-    };
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(DurationError::Malformed);
-    }
-    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(scale));
-    match seconds {
-        Some(0) => Err(DurationError::Zero),
-        Some(seconds) if seconds <= 24 * 3600 => Ok(Duration::from_secs(seconds)),
-        _ => Err(DurationError::TooLong),
-    }
 }
 
 #[cfg(test)]
@@ -284,7 +239,7 @@ mod tests {
         let cli = parse(&[
             "web",
             "--cap-add",
-            "KILL",
+            "KILL,SYS_TIME",
             "--cap-add=CHOWN",
             "--env",
             "A=1",
@@ -296,9 +251,31 @@ mod tests {
             "id",
         ])
         .unwrap();
-        assert_eq!(cli.cap_add, ["KILL", "CHOWN"]);
+        assert_eq!(cli.identity.cap_add, ["KILL", "SYS_TIME", "CHOWN"]);
         let env = cli.env.iter().map(|var| (&*var.name, &*var.value)).collect::<Vec<_>>();
         assert_eq!(env, [(&b"A"[..], &b"1"[..]), (b"B", b"x=y"), (b"C", b"")]);
+    }
+
+    #[test]
+    fn who_to_be_is_read_as_typed() {
+        let flags = "-u -1:www-data --groups adm,4 --groups staff --profile netadmin \
+                     --seccomp unconfined --no-new-privs --trust-target web -- id";
+        let got = parse(&flags.split_whitespace().collect::<Vec<_>>()).unwrap().identity;
+        assert_eq!(got.run_as.as_deref(), Some("-1:www-data"));
+        assert_eq!(got.groups.unwrap(), ["adm", "4", "staff"]);
+        assert_eq!(
+            (got.profile, got.seccomp),
+            (Some(Profile::Netadmin), Some(Seccomp::Unconfined))
+        );
+        assert!(got.no_new_privs && got.trust_target);
+
+        let got = parse(&["web", "--", "id"]).unwrap();
+        assert_eq!((got.identity.run_as, got.identity.groups, got.workdir), (None, None, None));
+        assert!(!got.identity.no_new_privs && !got.identity.trust_target);
+        // What `--groups ''` means is for the identity to say.
+        for empty in [&["web", "--groups", "", "--", "id"][..], &["web", "--groups=", "--", "id"]] {
+            assert_eq!(parse(empty).unwrap().identity.groups.unwrap(), [""], "{empty:?}");
+        }
     }
 
     #[test]
@@ -321,6 +298,12 @@ mod tests {
         let (_, hint) = usage_of(&["web", "--as", "alice", "--", "id"]);
         assert_eq!(hint, "kpexec --help lists the flags");
 
+        let (what, hint) = usage_of(&["web", "--profile", "sysadmn", "--", "id"]);
+        assert!(what.starts_with("invalid value 'sysadmn' for '--profile <NAME>'"), "{what}");
+        assert_eq!(hint, "did you mean sysadmin?");
+        let (what, _) = usage_of(&["web", "--workdir", "app", "--", "id"]);
+        assert_eq!(what, "invalid value 'app' for '--workdir <DIR>': not an absolute path");
+
         let (what, _) = usage_of(&["web", "--env", "A", "--", "id"]);
         assert!(what.ends_with("not of the form NAME=VALUE"), "{what}");
         let (what, _) = usage_of(&["web", "-q", "-v", "--", "id"]);
@@ -331,17 +314,6 @@ mod tests {
     fn help_and_version_are_no_mistakes() {
         for flag in ["--help", "-h", "--version", "-V"] {
             assert!(matches!(parse(&[flag]), Err(CliError::Information(_))), "{flag}");
-        }
-    }
-
-    #[test]
-    fn durations_are_seconds_unless_they_say_otherwise() {
-        for (text, seconds) in [("60", 60), ("60s", 60), ("2m", 120), ("1h", 3600), ("24h", 86400)]
-        {
-            assert_eq!(parse_duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
-        }
-        for text in ["", "s", "1.5s", "-1", "0", "0m", "1d", "25h", "99999999999999999999m", "é"] {
-            assert!(parse_duration(text).is_err(), "{text:?}");
         }
     }
 }

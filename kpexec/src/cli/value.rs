@@ -1,0 +1,96 @@
+//! Values of flags that are more than text.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// A variable for the command's environment. Bytes: Linux demands no UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvVar {
+    /// What stands before the first `=`.
+    pub name: Vec<u8>,
+    /// What stands after it.
+    pub value: Vec<u8>,
+}
+
+/// Why a value is none.
+#[derive(Debug, Error)]
+pub enum ValueError {
+    /// A variable without a name, or without a `=`.
+    #[error("not of the form NAME=VALUE")]
+    NotAnAssignment,
+    /// A path whose meaning depends on who reads it.
+    #[error("not an absolute path")]
+    NotAbsolute,
+    /// Not a number with a unit we know.
+    #[error("not a duration such as 60, 90s, 2m or 1h")]
+    NotADuration,
+    /// No time at all.
+    #[error("must be longer than zero")]
+    Zero,
+    /// More than a day.
+    #[error("must not be longer than 24h")]
+    TooLong,
+}
+
+/// `NAME=VALUE`, with a name.
+pub fn parse_env(text: OsString) -> Result<EnvVar, ValueError> {
+    let bytes = OsStr::as_bytes(&text);
+    match bytes.iter().position(|byte| *byte == b'=') {
+        None | Some(0) => Err(ValueError::NotAnAssignment),
+        Some(at) => Ok(EnvVar { name: bytes[..at].to_vec(), value: bytes[at + 1..].to_vec() }),
+    }
+}
+
+/// A path from the root of the container.
+pub fn parse_workdir(path: OsString) -> Result<OsString, ValueError> {
+    if path.as_bytes().first() == Some(&b'/') { Ok(path) } else { Err(ValueError::NotAbsolute) }
+}
+
+/// Seconds, or a number with its unit; a day at most.
+pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+    let (digits, scale) = match text.as_bytes().last() {
+        Some(b's') => (&text[..text.len() - 1], 1),
+        Some(b'm') => (&text[..text.len() - 1], 60),
+        Some(b'h') => (&text[..text.len() - 1], 3600),
+        _ => (text, 1),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ValueError::NotADuration);
+    }
+    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(scale));
+    match seconds {
+        Some(0) => Err(ValueError::Zero),
+        Some(seconds) if seconds <= 24 * 3600 => Ok(Duration::from_secs(seconds)),
+        _ => Err(ValueError::TooLong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_working_directory_starts_at_the_root() {
+        let latin1 = OsString::from_vec(b"/caf\xe9".to_vec());
+        assert_eq!(parse_workdir(latin1.clone()).unwrap(), latin1);
+        for text in ["", "app", "./app", "~", "\\app"] {
+            assert!(parse_workdir(text.into()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_are_seconds_unless_they_say_otherwise() {
+        for (text, seconds) in [("60", 60), ("60s", 60), ("2m", 120), ("1h", 3600), ("24h", 86400)]
+        {
+            assert_eq!(parse_duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
+        }
+        for text in ["", "s", "1.5s", "-1", "0", "0m", "1d", "25h", "99999999999999999999m", "é"] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+    }
+}

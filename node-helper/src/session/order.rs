@@ -1,0 +1,71 @@
+//! What the entry process is told, and what the client is told: made of the
+//! request, the identity and the target; decisions only.
+
+use kpexec_protocol::{Start, Started, Terminal};
+
+use super::who::Who;
+use crate::cri::Container;
+use crate::enter::message::{Label, Limit, Order};
+use crate::environment::environment;
+use crate::identity::Identity;
+use crate::target::limits::RESOURCES;
+use crate::target::{self, Namespace, TargetProcess};
+
+/// The entry process's order; the roles are filled in when it is sent.
+pub(super) fn order(
+    start: &Start,
+    who: &Who,
+    container: &Container,
+    target: &TargetProcess,
+) -> Order {
+    let term = start.terminal.as_ref().map(|Terminal { term, .. }| term.as_str());
+    let Who { identity, home, filters } = who;
+    let credentials = &identity.credentials;
+    let own_workdir = || container.workdir.clone().into_bytes();
+    let label = target.label.as_ref().filter(|_| identity.target_label).map(|label| {
+        let (file, text) = label.on_exec();
+        Label { file: file.to_owned(), text }
+    });
+    Order {
+        argv: start.argv.iter().map(|argument| argument.to_vec()).collect(),
+        env: environment(&container.env, credentials.uid, home.as_deref(), term, &start.env),
+        workdir: start.workdir.as_ref().map_or_else(own_workdir, |dir| dir.to_vec()),
+        workdir_required: start.workdir.is_some(),
+        uid: credentials.uid,
+        gid: credentials.gid,
+        groups: credentials.groups.clone(),
+        capabilities: credentials.capabilities,
+        no_new_privs: identity.no_new_privs,
+        filters: filters.clone(),
+        label,
+        limits: if identity.target_limits { limits(&target.limits) } else { Vec::new() },
+        target_programs: identity.target_programs,
+        terminal: start.terminal.is_some(),
+        roles: Vec::new(),
+    }
+}
+
+fn limits(limits: &[target::Limit]) -> Vec<Limit> {
+    let number = |limit: &target::Limit| {
+        let index = RESOURCES.iter().position(|(_, resource)| *resource == limit.resource)?;
+        let resource = u32::try_from(index).ok()?;
+        Some(Limit { resource, soft: limit.soft, hard: limit.hard })
+    };
+    limits.iter().filter_map(number).collect()
+}
+
+/// What the operator is told before the first byte of output.
+pub(super) fn started(identity: &Identity, target: &TargetProcess) -> Started {
+    let kinds = [
+        (Namespace::Network, "network"),
+        (Namespace::Pid, "processes"),
+        (Namespace::Ipc, "System V IPC"),
+    ];
+    let shared = kinds.iter().filter(|(kind, _)| target.namespace(*kind).is_none());
+    let shared: Vec<&str> = shared.map(|(_, name)| *name).collect();
+    let mut notices = identity.notices();
+    if !shared.is_empty() {
+        notices.push(format!("the container shares the node's {}", shared.join(", ")));
+    }
+    Started { identity: identity.describe(), notices }
+}

@@ -1,0 +1,58 @@
+# Makes $ROOT the root of the new namespaces that this runs in, as a container
+# runtime would; then becomes the container's first process.
+set -e
+mount --make-rprivate /
+mount --bind "$ROOT" "$ROOT"
+mount -t proc proc "$ROOT/proc"
+if [ "$LINKED_DEV" ]; then
+    rmdir "$ROOT/dev"
+    mkdir "$ROOT/srv/dev"
+    ln -s srv/dev "$ROOT/dev"
+else
+    mount -t tmpfs tmpfs "$ROOT/dev"
+fi
+minor() { case $1 in null) echo 1 3;; zero) echo 1 5;; full) echo 1 7;; random) echo 1 8;; urandom) echo 1 9;; tty) echo 5 0;; esac; }
+for name in null zero full random urandom tty; do
+    # In a user namespace they cannot be made: there runtimes bind the node's.
+    mknod -m 666 "$ROOT/dev/$name" c $(minor $name) 2> /dev/null || {
+        : > "$ROOT/dev/$name"
+        mount --bind "/dev/$name" "$ROOT/dev/$name"
+    }
+done
+mkdir "$ROOT/dev/pts"
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$ROOT/dev/pts"
+ln -s pts/ptmx "$ROOT/dev/ptmx"
+mount -t tmpfs tmpfs "$ROOT/volume"
+echo data > "$ROOT/volume/file"
+if [ "$SHARED" ]; then mount --make-rshared "$ROOT/volume"; fi
+mount --bind "$ROOT/attacks" "$ROOT/attacks"
+mount -o remount,bind,ro "$ROOT/attacks"
+case $PROC in
+absent) umount "$ROOT/proc" ;;
+fake)
+    mount -t tmpfs tmpfs "$ROOT/proc"
+    mkdir -p "$ROOT/proc/1" "$ROOT/proc/self/attr" "$ROOT/proc/thread-self/attr"
+    echo fake > "$ROOT/proc/1/comm"
+    for name in attr/exec attr/current oom_score_adj setgroups; do
+        : > "$ROOT/proc/self/$name"
+        : > "$ROOT/proc/thread-self/${name##*/}"
+    done
+    ;;
+esac
+if [ "$CHROOT" ]; then
+    for folder in bin attacks proc; do
+        mkdir -p "$ROOT$CHROOT/$folder"
+        mount --rbind "$ROOT/$folder" "$ROOT$CHROOT/$folder"
+    done
+fi
+clean="/bin/busybox env -i PATH=/bin:/attacks SECRET=s3cret"
+cd "$ROOT"
+if [ "$NO_PIVOT" ]; then
+    hostname fake
+    exec chroot "$ROOT" $clean /attacks/init $INIT
+fi
+mkdir -p .old
+pivot_root . .old
+exec /bin/busybox chroot / $clean /bin/busybox sh -c "
+    cd /; hostname fake; busybox umount -l /.old; busybox rmdir /.old
+    exec busybox chroot ${CHROOT:-/} /attacks/init $INIT"
