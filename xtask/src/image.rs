@@ -70,7 +70,8 @@ pub fn build_and_push(quiet: bool) -> Result<String> {
     Ok(reference)
 }
 
-fn target() -> PathBuf {
+/// Cargo's folder of this checkout.
+pub fn target() -> PathBuf {
     layout::checkout().join("target")
 }
 
@@ -155,14 +156,18 @@ fn normalize(path: &Path) -> Result<()> {
 
 /// The helper, without a dynamic linker: the image has none.
 fn build_helper() -> Result<PathBuf> {
-    let folder = target().join("helper");
+    run::visibly_or_fail(&mut helper_cargo("build"))?;
+    Ok(target().join("helper").join(TARGET).join("dist/node-helper"))
+}
+
+/// `cargo build` or `bench` of the helper, as nodes run it.
+pub fn helper_cargo(subcommand: &str) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(layout::checkout());
-    cargo.args(["build", "--quiet", "--profile", "dist", "-p", "node-helper"]);
-    cargo.args(["--target", TARGET, "--target-dir"]).arg(&folder);
+    cargo.args([subcommand, "--quiet", "--profile", "dist", "-p", "node-helper"]);
+    cargo.args(["--target", TARGET, "--target-dir"]).arg(target().join("helper"));
     cargo.env("RUSTFLAGS", rust_flags());
-    run::visibly_or_fail(&mut cargo)?;
-    Ok(folder.join(TARGET).join("dist/node-helper"))
+    cargo
 }
 
 /// Static, and without the names of this machine's folders, so that two
