@@ -1,6 +1,7 @@
 //! `cargo xtask`: prepares the machine, runs the test cluster, builds the
-//! helper image, demonstrates, checks and tests.
+//! helper image, demonstrates, measures, checks and tests.
 
+mod bench;
 mod buildah;
 mod check;
 mod cluster;
@@ -43,6 +44,9 @@ enum Task {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Measure against a peer, in one interleaved run
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Format, lints, documentation, dependencies, house rules
     Check,
     /// `check`, then every test of the repository
@@ -71,6 +75,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Cluster(command) => cluster::perform(command),
         Task::Image(options) => image::perform(&options).map(|()| ExitCode::SUCCESS),
         Task::Demo { command } => demo::demo(&command),
+        Task::Bench(command) => bench::perform(&command).map(|()| ExitCode::SUCCESS),
         Task::Check => check::check().map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::test(&options),
         Task::Launch { spec } => cluster::launch::become_process(&spec),
