@@ -30,9 +30,12 @@ fn started_lines(started: &Started, quiet: bool, verbose: bool) -> Vec<String> {
 
 /// Prints what the helper logged, line by line.
 pub fn helper_log(log: &str) {
-    for text in log.lines().filter(|text| !text.trim().is_empty()) {
-        line(&format!("helper: {}", escape(text)));
-    }
+    log_lines(log).for_each(|text| line(&text));
+}
+
+fn log_lines(log: &str) -> impl Iterator<Item = String> {
+    let lines = log.lines().filter(|text| !text.trim().is_empty());
+    lines.map(|text| format!("helper: {}", escape(text)))
 }
 
 /// A failed write to stderr leaves nowhere to complain.
@@ -132,5 +135,30 @@ mod tests {
         assert_eq!(escape("safe\u{202e}txt"), "safe\\u{202e}txt");
         assert_eq!(escape("runc failed\n"), "runc failed");
         assert_eq!(escape("Grüße, 世界 🐟"), "Grüße, 世界 🐟");
+    }
+
+    #[derive(Debug, Error)]
+    #[error("container {0} is not valid")]
+    struct Named(String, #[source] std::io::Error);
+
+    #[test]
+    fn no_part_of_a_message_is_raw() {
+        let hostile = |what: &str| {
+            format!(
+                "{what}\u{1b}]0;x\u{7}\r\u{8}\n\u{9b}2J\u{85}\u{202e}\u{2066}\u{2069}\u{200f}\u{7f}."
+            )
+        };
+        let error = Named(hostile("name"), std::io::Error::other(hostile("error")));
+        let started = Started { identity: hostile("identity"), notices: vec![hostile("notice")] };
+        let mut said = started_lines(&started, false, true);
+        said.push(text(&error, Some(&hostile("label")), true));
+        said.extend(log_lines(&hostile("log")));
+        let said = said.join("\n");
+        for what in ["name", "error", "identity", "notice", "label", "log"] {
+            assert!(said.contains(&format!("{what}\\x1b]0;x\\x07\\x0d\\x08")), "{what}: {said}");
+        }
+        let is_bidi = |c| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let raw = |c: &char| (c.is_control() && *c != '\n') || is_bidi(*c);
+        assert_eq!(said.chars().find(raw), None, "{said:?}");
     }
 }
