@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::session::Output;
+use crate::terminal;
 
 /// Pieces on their way in either direction.
 const QUEUE: usize = 4;
@@ -66,7 +67,7 @@ fn write_all_output(
 ) -> io::Result<()> {
     while let Some(piece) = output.blocking_recv() {
         match piece {
-            Output::Stdout(bytes) => write_all(stdout, &bytes)?,
+            Output::Stdout(bytes) => terminal::show(&bytes, |bytes| write_all(stdout, bytes))?,
             Output::Stderr(bytes) => write_all(stderr, &bytes)?,
         }
     }

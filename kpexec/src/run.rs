@@ -124,6 +124,9 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     if let Err(error) = helper.delete().await {
         report::error(&error, Some(&by_hand), cli.verbose);
     }
+    if tty {
+        terminal::discard_input();
+    }
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
@@ -244,7 +247,7 @@ impl Work<'_> {
         report::started(&session.started, self.cli.quiet, self.cli.verbose);
         let (control, controlled) = mpsc::channel(16);
         let (output, written) = spawn_output();
-        let raw = self.tty.then(RawMode::enter).transpose();
+        let raw = self.tty.then(|| RawMode::enter(self.cli.raw_terminal)).transpose();
         let raw = raw.map_err(|source| local("switch the terminal to raw mode", source))?;
         if self.tty {
             tokio::spawn(follow_size(control.clone()));

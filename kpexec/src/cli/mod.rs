@@ -57,6 +57,11 @@ pub struct Cli {
     #[arg(short, long)]
     pub tty: bool,
 
+    /// Show what the command writes to its terminal unfiltered: it may then set
+    /// the clipboard, draw images, and have your terminal type
+    #[arg(long)]
+    pub raw_terminal: bool,
+
     /// Namespace of the pod [default: that of the context]
     #[arg(short, long, value_name = "NS")]
     pub namespace: Option<String>,

@@ -1,0 +1,273 @@
+//! The terminal while a session has it: raw, behind a filter, and itself again
+//! on every way out: when the guard is dropped, on a panic, and on signals.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::stdio::{stdin, stdout};
+use rustix::termios::{
+    OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcsetattr,
+};
+
+use super::filter::Filter;
+
+/// How long a terminal that has been asked something may be silent before it is
+/// taken to have answered. Longer than most links to one take.
+const QUIET: Duration = Duration::from_millis(100);
+/// How long it may go on answering, or somebody typing.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a terminal may take to take output: it may be stopped for ever.
+const STUCK: Duration = Duration::from_millis(500);
+
+// All are global, because the panic hook has nothing else.
+
+/// The settings to go back to.
+static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
+/// What the session's output passes; nothing if stdout is no terminal.
+static FILTER: Mutex<Option<Filter>> = Mutex::new(None);
+/// The session is over: what was still to be written is not.
+static ENDED: AtomicBool = AtomicBool::new(false);
+
+/// Raw mode, for as long as this lives.
+pub struct RawMode(());
+
+impl RawMode {
+    /// Switches the terminal on stdin to raw mode: every key is the command's.
+    /// What the command shows is filtered unless `unfiltered`.
+    pub fn enter(unfiltered: bool) -> io::Result<Self> {
+        let before = tcgetattr(stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        let filter = isatty(stdout()).then(|| Filter::new(unfiltered));
+        *FILTER.lock().unwrap_or_else(PoisonError::into_inner) = filter;
+        let guard = Self(());
+        tcsetattr(stdin(), OptionalActions::Drain, &raw)?;
+        Ok(guard)
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        end();
+    }
+}
+
+/// Restores the terminal before the panic's message is printed, and whatever
+/// becomes of the thread.
+pub fn restore_on_panic() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        end();
+        default(info);
+    }));
+}
+
+/// Writes output of the command to stdout by `write`: filtered if it is the
+/// terminal of a session, and not at all once that is over.
+pub fn show(bytes: &[u8], write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    // Written under the lock: nothing may come after what `end` writes.
+    let mut filter = FILTER.lock().unwrap_or_else(PoisonError::into_inner);
+    if ENDED.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    match &mut *filter {
+        Some(filter) => write(&filter.pass(bytes)),
+        None => write(bytes),
+    }
+}
+
+/// Throws away what has been typed on stdin's terminal and not been read:
+/// answers that took longer than the session's end, and keys that were meant for
+/// the session and must not become commands of the local shell.
+pub fn discard_input() {
+    // Fails if it is no terminal any more: then nothing can be typed on it.
+    let _ = tcflush(stdin(), QueueSelector::IFlush);
+}
+
+/// Each step is done once, by whoever comes first. No step waits for ever: the
+/// terminal may be gone or stopped.
+fn end() {
+    ENDED.store(true, Ordering::SeqCst);
+    if let Some(filter) = take_filter() {
+        let undo = filter.undo();
+        if !undo.is_empty() && ready(stdout(), PollFlags::OUT, STUCK) {
+            // A terminal that is gone has nothing left on.
+            let _ = rustix::io::write(stdout(), &undo);
+        }
+    }
+    // Held to the end, or a second caller would end the process under the first.
+    let mut saved = SAVED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(before) = saved.take() {
+        // While still raw: what is thrown away is not echoed either.
+        let begun = Instant::now();
+        while ready(stdin(), PollFlags::IN, QUIET) && begun.elapsed() < PATIENCE {
+            discard_input();
+        }
+        // Now, not after draining: output may be stopped for ever (^S).
+        let _ = tcsetattr(stdin(), OptionalActions::Now, &before);
+    }
+}
+
+/// The filter, unless the terminal holds up the one who writes through it.
+fn take_filter() -> Option<Filter> {
+    let begun = Instant::now();
+    let lock = || -> Option<MutexGuard<'_, _>> {
+        match FILTER.try_lock() {
+            Ok(filter) => Some(filter),
+            Err(TryLockError::Poisoned(filter)) => Some(filter.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    };
+    loop {
+        if let Some(mut filter) = lock() {
+            return filter.take();
+        }
+        if begun.elapsed() > STUCK {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether it is, within this time. A terminal that hung up never is.
+fn ready(fd: BorrowedFd<'_>, what: PollFlags, within: Duration) -> bool {
+    let mut fds = [PollFd::new(&fd, what)];
+    let within = Timespec { tv_sec: 0, tv_nsec: within.as_nanos().try_into().unwrap_or(0) };
+    loop {
+        match poll(&mut fds, Some(&within)) {
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+            Ok(_) => return fds[0].revents() == what,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read as _, Write as _};
+    use std::process::{Command, Stdio};
+
+    use rustix::fd::{AsFd, OwnedFd};
+    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+    use rustix::termios::LocalModes;
+
+    use super::*;
+
+    /// Set for the copy of this test binary that runs in the terminal; says how
+    /// its session ends.
+    const INSIDE: &str = "KPEXEC_TEST_INSIDE_A_TERMINAL";
+    /// A session that leaves much on, and asks for what comes too late.
+    const SESSION: &[u8] =
+        b"\x1b]0;owned\x07\x1b[?1049h\x1b[?1003h\x1b[?25l\x1b]52;c;eA==\x07\x1b[6n";
+    const UNDO: &str = "\x1b[?1049l\x1b[?25h\x1b[?1003l\x1b[23;0t";
+
+    fn pseudoterminal() -> (File, OwnedFd) {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let master = openpt(flags).unwrap();
+        unlockpt(&master).unwrap();
+        let slave = ioctl_tiocgptpeer(&master, flags).unwrap();
+        (master.into(), slave)
+    }
+
+    fn is_cooked(terminal: impl AsFd) -> bool {
+        let modes = tcgetattr(terminal).unwrap().local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+    }
+
+    /// Shows what the copy writes, and answers its question as a slow terminal
+    /// does. Ends with the copy and its last handle of the terminal.
+    fn act_as_terminal(mut master: File) -> String {
+        let (mut shown, mut buffer, mut answered) = (Vec::new(), [0; 4096], false);
+        while let Ok(length @ 1..) = master.read(&mut buffer) {
+            shown.extend_from_slice(&buffer[..length]);
+            if !answered && shown.windows(4).any(|bytes| bytes == b"\x1b[6n") {
+                answered = true;
+                std::thread::sleep(Duration::from_millis(50));
+                master.write_all(b"\x1b[24;80R").unwrap();
+            }
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
+    /// Runs a session that ends in this way; gives what was shown, and what the
+    /// next program reads when somebody types `x`.
+    fn session_that(ends: &str) -> (String, String) {
+        let (master, slave) = pseudoterminal();
+        let mut keyboard = master.try_clone().unwrap();
+        let end = || Stdio::from(slave.try_clone().unwrap());
+        let mut copy = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "terminal::raw_mode::tests::a_session_leaves_nothing_behind"])
+            .env(INSIDE, ends)
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let screen = std::thread::spawn(|| act_as_terminal(master));
+        copy.wait().unwrap();
+        assert_eq!(is_cooked(&slave), ends != "leaves", "after one that {ends}");
+        // Time for an answer that is late.
+        std::thread::sleep(Duration::from_millis(100));
+        keyboard.write_all(b"x\r").unwrap();
+        let mut typed = [0; 100];
+        let length = rustix::io::read(&slave, &mut typed).unwrap();
+        drop(slave);
+        (screen.join().unwrap(), String::from_utf8_lossy(&typed[..length]).into_owned())
+    }
+
+    /// The copy's part.
+    fn session(ends: &str) {
+        restore_on_panic();
+        let raw = RawMode::enter(false).unwrap();
+        assert!(!is_cooked(stdin()), "raw mode does nothing");
+        let write = |bytes: &[u8]| rustix::io::write(stdout(), bytes).map(drop).map_err(Into::into);
+        show(SESSION, write).unwrap();
+        match ends {
+            "returns" => drop(raw),
+            // As a bug would: not caught by anybody, the guard never dropped.
+            "panics" => {
+                std::mem::forget(raw);
+                panic!("on purpose");
+            }
+            "panics while it writes" => {
+                std::mem::forget(raw);
+                let result = show(b"", |_| panic!("on purpose"));
+                unreachable!("{result:?}");
+            }
+            // As a program without any of this.
+            "leaves" => std::process::exit(0),
+            other => unreachable!("{other}"),
+        }
+        show(b"too late", write).unwrap();
+    }
+
+    #[test]
+    fn a_session_leaves_nothing_behind() {
+        if let Ok(ends) = std::env::var(INSIDE) {
+            return session(&ends);
+        }
+        // The terminal of this test is one: without the end, all is left.
+        let (shown, typed) = session_that("leaves");
+        assert!(!shown.contains(UNDO), "{shown:?}");
+        assert!(typed.starts_with("\x1b[24;80R"), "no late answer: {typed:?}");
+
+        for ends in ["returns", "panics"] {
+            let (shown, typed) = session_that(ends);
+            assert!(shown.contains("\x1b[22;0t\x1b]0;owned"), "{shown:?}");
+            assert!(shown.contains(UNDO), "{ends}: {shown:?}");
+            assert!(!shown.contains("\x1b]52"), "{ends}: {shown:?}");
+            assert_eq!(shown.contains("on purpose"), ends == "panics", "{shown:?}");
+            assert!(!shown.contains("too late"), "{ends}: {shown:?}");
+            assert_eq!(typed, "x\n", "after one that {ends}");
+        }
+        // The panicking thread itself holds the filter then: settings at least.
+        assert_eq!(session_that("panics while it writes").1, "x\n");
+    }
+}
