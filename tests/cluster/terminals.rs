@@ -1,12 +1,16 @@
-//! `-it`: a terminal there, raw mode here, and everything as it was afterwards.
+//! `-it`: a terminal there, raw mode here, and everything as it was afterwards,
+//! whatever a hostile container writes (A35).
 
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
 use tests::command::{kpexec, run, signal, wait};
 use tests::pod::wait_for_processes;
 use tests::terminal::Terminal;
-use tests::{BOTH_NODES, DEMO_PODS};
+use tests::tmux::{PROMPT, Tmux};
+use tests::{BOTH_NODES, DEMO_PODS, Namespace, Pod, cluster, kubectl};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -80,7 +84,7 @@ fn the_terminal_is_as_it_was() -> Result<()> {
                 std::thread::sleep(Duration::from_millis(50));
             }
             assert_ne!(terminal.settings()?, before, "not in raw mode during the session");
-            signal(child_of(terminal.child.id())?, rustix::process::Signal::TERM)?;
+            signal(child_of(terminal.child.id())?, Signal::TERM)?;
         }
         wait(&mut terminal.child, LIMIT)?;
         assert_eq!(terminal.settings()?, before, "after {command:?}");
@@ -114,5 +118,159 @@ fn without_a_terminal_here_there_is_none_there() -> Result<()> {
         let wanted = "Unable to use a TTY - input is not a terminal or the right kind of file";
         assert!(output.stderr.contains(wanted), "{pod}: {}", output.stderr);
     }
+    Ok(())
+}
+
+/// Sets title and clipboard and asks what the terminal answers by typing.
+const ASK: &str =
+    "printf '\\033]0;owned\\007\\033]52;c;b3duZWQ=\\007\\033P$qm\\033\\\\\\033[6n\\033[c'";
+
+/// Leaves on all that tmux can tell.
+const LEAVE: &str = "printf '\\033[?1049h\\033[?1003h\\033[?2004h\\033[?25l\\033[?7l\\033[4h\\033[?6h\\033[?1h\\033='; \
+                     stty raw -echo";
+
+/// The naive counterpart: nsenter(1), which passes everything on.
+fn naive(pod: &str, script: &str) -> Result<Command> {
+    let mut command = Command::new("nsenter");
+    command.args(["-a", "-t", &Pod::find(pod)?.pid.to_string(), "/bin/sh", "-c", script]);
+    Ok(command)
+}
+
+fn session(pod: &str, script: &str) -> Command {
+    kpexec(&["-it", pod, "--", "sh", "-c", script])
+}
+
+#[test]
+fn t45_nothing_is_typed_into_the_users_shell() -> Result<()> {
+    let mut tmux = Tmux::start()?;
+    tmux.run(&naive("busybox", ASK)?)?;
+    ensure!(tmux.last_line()?.contains("2c"), "no answer: {}", tmux.last_line()?);
+    ensure!(tmux.fact("#{pane_title}")? == "owned", "no title");
+    ensure!(tmux.clipboard()?.trim() == "owned", "no clipboard");
+
+    for pod in BOTH_NODES {
+        let mut tmux = Tmux::start()?;
+        let title = tmux.fact("#{pane_title}")?;
+        // At once, and so that answers find a session that takes no input.
+        for script in [ASK.to_owned(), format!("{ASK}; sleep 0.3; {ASK}")] {
+            tmux.run(&session(pod, &script))?;
+            ensure!(tmux.last_line()? == PROMPT, "{pod}: typed: {}", tmux.last_line()?);
+            ensure!(tmux.fact("#{pane_title}")? == title, "{pod}: the title is changed");
+            ensure!(tmux.clipboard()?.is_empty(), "{pod}: the clipboard: {}", tmux.clipboard()?);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn t45_what_was_typed_for_a_session_is_no_local_command() -> Result<()> {
+    let image = "10.200.0.1:5000/no-such-image:1";
+    let mut tmux = Tmux::start()?;
+    // A program that reads nothing leaves it to the shell.
+    let mut sleep = Command::new("sleep");
+    tmux.start_command(sleep.arg("1"))?;
+    tmux.type_line("echo typed-$((1+1))")?;
+    tmux.wait_for_command()?;
+    ensure!(tmux.screen()?.contains("typed-2"), "the shell does not read it");
+
+    for pod in BOTH_NODES {
+        let mut tmux = Tmux::start()?;
+        tmux.start_command(&kpexec(&["-it", "--helper-image", image, pod, "--", "sh"]))?;
+        tmux.type_line("echo typed-$((1+1))")?;
+        tmux.wait_for_command()?;
+        ensure!(!tmux.screen()?.contains("typed-2"), "{pod}: {}", tmux.screen()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn t46_nothing_is_left_on() -> Result<()> {
+    let mut tmux = Tmux::start()?;
+    let clean = tmux.modes()?;
+    ensure!(clean == "0 0 1 1 0 0 0 0", "a new terminal has {clean}");
+    tmux.run(&naive("busybox", LEAVE)?)?;
+    ensure!(tmux.modes()? == "1 1 0 0 1 1 1 1", "nsenter leaves {}", tmux.modes()?);
+
+    for pod in BOTH_NODES {
+        let mut tmux = Tmux::start()?;
+        let settings = tmux.settings()?;
+        let check = |tmux: &Tmux, how: &str| -> Result<()> {
+            ensure!(tmux.modes()? == clean, "{pod}, {how}: left on: {}", tmux.modes()?);
+            // The shell has its own settings while it waits, the same each time.
+            ensure!(tmux.settings()? == settings, "{pod}, {how}: other settings");
+            ensure!(tmux.last_line()? == PROMPT, "{pod}, {how}: {}", tmux.last_line()?);
+            Ok(())
+        };
+        tmux.run(&session(pod, LEAVE))?;
+        check(&tmux, "exit")?;
+        let left_on = |tmux: &Tmux| Ok(tmux.modes()? != clean);
+        for number in [Signal::TERM, Signal::HUP] {
+            tmux.start_command(&session(pod, &format!("{LEAVE}; sleep 82046")))?;
+            tmux.wait_until("the session's modes", left_on)?;
+            signal(tmux.command_pid()?, number)?;
+            tmux.wait_for_command()?;
+            check(&tmux, &format!("{number:?}"))?;
+        }
+        let helpers = Namespace::for_helpers("terminals")?;
+        let script = format!("{LEAVE}; sleep 82046");
+        let place = ["--helper-namespace", helpers.name(), "-it", pod, "--", "sh", "-c", &script];
+        tmux.start_command(&kpexec(&place))?;
+        tmux.wait_until("the session's modes", left_on)?;
+        kubectl(&["delete", "pods", "--all", "--now", "--wait=false", "-n", helpers.name()])?;
+        tmux.wait_for_command()?;
+        // What kpexec says of it is above the prompt.
+        check(&tmux, "lost")?;
+    }
+    wait_for_processes("82046", 0)
+}
+
+/// ESC, CR, the 8-bit CSI, and bidirectional controls.
+const HOSTILE: &str = "owned\u{1b}]0;x\u{7}\u{1b}[2J\r\u{9b}2J\u{202e}\u{2066}.";
+
+#[test]
+fn t47_messages_hold_no_controls() -> Result<()> {
+    let name = "hostile-words";
+    // No scheduler will touch it: what is written into its status stays.
+    let pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "annotations": {"kubectl.kubernetes.io/default-container": HOSTILE},
+        },
+        "spec": {
+            "schedulerName": "nobody",
+            "containers": [{"name": "app", "image": "10.200.0.1:5000/busybox:1"}],
+        },
+    });
+    cluster::apply(&pod.to_string())?;
+    let condition =
+        serde_json::json!({"type": "PodScheduled", "status": "False", "message": HOSTILE});
+    let status = serde_json::json!({"status": {"conditions": [condition]}}).to_string();
+    kubectl(&["patch", "pod", name, "--subresource=status", "-p", &status])?;
+    let stored = kubectl(&["get", "pod", name, "-o", "jsonpath={.status.conditions[0].message}"])?;
+    ensure!(stored == HOSTILE, "the cluster does not keep it: {stored:?}");
+
+    let program = format!("/{HOSTILE}");
+    for arguments in [
+        &[name, "--", "true"][..],
+        &[name, "-c", "app", "--", "true"],
+        &["busybox", "-c", HOSTILE, "--", "true"],
+        // Goes to the helper and comes back in its refusal, and with -v its log.
+        &["busybox", "--", &program],
+        &["busybox-crio", "-v", "--", &program],
+        &["-it", "busybox", "--workdir", &program, "--", "true"],
+    ] {
+        let said = run(kpexec(arguments), b"")?.stderr;
+        ensure!(
+            said.contains("owned\\") && said.contains("1b"),
+            "{arguments:?}: not said: {said:?}"
+        );
+        let raw = |c: char| {
+            let bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            bidi || (c.is_control() && !"\n\t".contains(c))
+        };
+        ensure!(!said.contains(raw), "{arguments:?}: {said:?}");
+    }
+    kubectl(&["delete", "pod", "--now", name])?;
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod namespace;
 pub mod pod;
 pub mod status;
 pub mod terminal;
+pub mod tmux;
 
 pub use cluster::{Cluster, kubectl};
 pub use command::{Output, kpexec};
