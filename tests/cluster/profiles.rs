@@ -81,11 +81,25 @@ fn baseline_and_netadmin_are_what_their_names_say() -> Result<()> {
     Ok(())
 }
 
+/// Whether the node of `pod` can make a helper with all it has. CRI-O asks the
+/// kernel for every capability there is, so not on a machine that lacks one.
+fn can_give_all(pod: &str) -> Result<bool> {
+    let last: u32 = fs::read_to_string("/proc/sys/kernel/cap_last_cap")?.trim().parse()?;
+    let own = sets(&fs::read_to_string("/proc/self/status")?)?[1];
+    Ok(!pod.ends_with("crio") || own == set(0..=last))
+}
+
 #[test]
 fn sysadmin_is_all_the_node_has() -> Result<()> {
     // What root of this machine, and so of its nodes, has.
     let own = sets(&fs::read_to_string("/proc/self/status")?)?[1];
     for pod in BOTH_NODES {
+        if !can_give_all(pod)? {
+            let refused = in_pod(&["--profile", "sysadmin"], pod, &["true"])?;
+            assert_eq!(refused.code(), 125, "{pod}: {refused:?}");
+            assert!(refused.stderr.contains("hint: the node cannot give"), "{pod}: {refused:?}");
+            continue;
+        }
         for flags in [&["--profile", "sysadmin"][..], &["--cap-add", "ALL"]] {
             let found = status_of(flags, pod)?;
             assert_eq!(sets(&found)?, [0, own, own, own, 0], "{pod} {flags:?}");
@@ -93,7 +107,7 @@ fn sysadmin_is_all_the_node_has() -> Result<()> {
             assert_eq!(status(&found, "Seccomp")?, [filtered], "{pod} {flags:?}");
         }
         // Mounting something is what one needs it for.
-        let script = "mkdir /dev/shm/m && mount -t tmpfs x /dev/shm/m && mountpoint /dev/shm/m";
+        let script = "mkdir /dev/shm/m && mount -t tmpfs x /dev/shm/m && > /dev/shm/m/file";
         let output = in_pod(&["--profile", "sysadmin"], pod, &["sh", "-c", script])?;
         assert_eq!(output.code(), 0, "{pod}: {output:?}");
     }
@@ -127,7 +141,10 @@ fn the_targets_filter_is_the_sessions() -> Result<()> {
         for flags in [&["--seccomp", "target"][..], &["--profile", "target"]] {
             let targets = in_pod(flags, pod, &try_it)?;
             assert_ne!(targets.code(), 0, "{pod} {flags:?}");
-            assert!(targets.stderr.contains("not permitted"), "{pod} {flags:?}: {targets:?}");
+            // containerd's profile answers EPERM, CRI-O's ENOSYS.
+            let refused = ["not permitted", "not implemented"];
+            let said = refused.iter().any(|reason| targets.stderr.contains(reason));
+            assert!(said, "{pod} {flags:?}: {targets:?}");
         }
         let found = status_of(&["--seccomp", "unconfined"], pod)?;
         assert_eq!(status(&found, "Seccomp")?, ["0"], "{pod}");
@@ -201,13 +218,18 @@ fn user_namespaced_targets_have_every_capability_to_give() -> Result<()> {
     let last: u32 = fs::read_to_string("/proc/sys/kernel/cap_last_cap")?.trim().parse()?;
     let all = set(0..=last);
     for pod in USER_NAMESPACED {
-        let found = sets(&status_of(&["--profile", "sysadmin"], pod)?)?;
-        assert_eq!(found, [0, all, all, all, 0], "{pod}");
+        // Of the runtime's own helper: what it holds does not matter in there.
+        let found = sets(&status_of(&["--profile", "netadmin"], pod)?)?;
+        assert_eq!(found[1], general() | set([NET_ADMIN]), "{pod}");
+        if can_give_all(pod)? {
+            let found = sets(&status_of(&["--profile", "sysadmin"], pod)?)?;
+            assert_eq!(found, [0, all, all, all, 0], "{pod}");
+        }
         // What they mean inside: the host name is its own, devices are not.
         let named = in_pod(&["--cap-add", "SYS_ADMIN"], pod, &["hostname", "mine"])?;
         assert_eq!(named.code(), 0, "{pod}: {named:?}");
         let node = ["mknod", "/tmp/node", "c", "1", "3"];
-        let node = in_pod(&["--profile", "sysadmin"], pod, &node)?;
+        let node = in_pod(&["--cap-add", "SYS_ADMIN"], pod, &node)?;
         assert_ne!(node.code(), 0, "{pod}: a device node was made");
         let made = ["sh", "-c", "echo x > /tmp/made && stat -c '%u %g' /tmp/made"];
         let made = in_pod(&[], pod, &made)?;

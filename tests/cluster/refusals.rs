@@ -41,8 +41,9 @@ fn what_does_not_exist() -> Result<()> {
 
 #[test]
 fn what_is_not_an_identity() -> Result<()> {
-    refused(kpexec(&["-u", "no-number", "busybox", "--", "true"]), &["no-number"])?;
-    refused(kpexec(&["-u", "1:x", "busybox", "--", "true"]), &["1:x"])?;
+    refused(kpexec(&["-u", "no-such-user", "busybox", "--", "true"]), &["/etc/passwd", "-u"])?;
+    refused(kpexec(&["-u", "1:no-such", "busybox", "--", "true"]), &["/etc/group", "number"])?;
+    refused(kpexec(&["-u", "1:", "busybox", "--", "true"]), &["1:"])?;
     refused(kpexec(&["-u", "4294967295", "busybox", "--", "true"]), &["4294967295"])?;
     refused(
         kpexec(&["--cap-add", "NET_ADMN", "busybox", "--", "true"]),

@@ -283,7 +283,7 @@ fn take_one_request(mut server: File) -> JoinHandle<Result<File>> {
 }
 
 #[tokio::test]
-#[ignore = "needs root, to mount a FUSE file system"]
+#[ignore = "needs root, to mount a FUSE file system: cargo xtask test runs it"]
 async fn a_file_system_without_a_server_costs_two_seconds() -> Result<()> {
     let root = root()?;
     let _server = mount_fuse(&root.path().join("etc"))?;
@@ -292,7 +292,7 @@ async fn a_file_system_without_a_server_costs_two_seconds() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs root, to mount a FUSE file system"]
+#[ignore = "needs root, to mount a FUSE file system: cargo xtask test runs it"]
 async fn a_file_system_that_never_answers_costs_two_seconds() -> Result<()> {
     let root = root()?;
     let server = take_one_request(mount_fuse(&root.path().join("etc"))?);

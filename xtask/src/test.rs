@@ -46,6 +46,8 @@ pub fn test(options: &Options) -> Result<ExitCode> {
 fn run_tests(options: &Options, report: &mut Report) -> Result<()> {
     println!("test: unit and isolated tests");
     cargo_test(&[], options, report)?;
+    // What of them an ordinary user cannot run: we are root.
+    cargo_test(&["-p", "node-helper", "--test", "isolated", "--", "--ignored"], options, report)?;
     println!("test: attacks");
     // Each measures moments: more at once would only be slower.
     let attacks = ["-p", "node-helper", "--test", "attacks", "--", "--test-threads=2"];

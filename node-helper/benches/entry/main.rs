@@ -108,7 +108,7 @@ impl Bench {
         let begun = Instant::now();
         let target = TargetProcess::pin(&self.procfs, self.pid, &self.container_id)?;
         let pinned = Instant::now();
-        let reach = reach(&self.procfs, &target, &self.container_id)?;
+        let reach = reach(&self.procfs, &target)?;
         let reached = Instant::now();
         let own = self.procfs.process(std::process::id().cast_signed())?;
         let own_label = Label::of(&own)?;

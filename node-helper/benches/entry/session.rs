@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use node_helper::enter::message::{Descriptor, Order, Role};
 use node_helper::enter::seal::SealedBinary;
-use node_helper::enter::spawn;
+use node_helper::enter::spawn::EntryProcess;
 use node_helper::identity::Identity;
 use node_helper::target::facts::IdMap;
 use node_helper::target::{Namespace, TargetProcess};
@@ -73,7 +73,8 @@ impl Entry<'_> {
         self.target.confirm()?;
         let order = self.order();
         let prepared = Instant::now();
-        let shim = spawn::enter(self.binary, order, descriptors).await?;
+        let entry = EntryProcess::start(self.binary)?;
+        let shim = entry.perform(order, descriptors).await?;
         self.target.confirm()?;
         let entered = Instant::now();
         let mut failed = Vec::new();
@@ -107,7 +108,9 @@ impl Entry<'_> {
             let owner = |map: &IdMap| map.outside(0).context("the target has no root");
             let root =
                 Owner { uid: owner(&self.target.uid_map)?, gid: owner(&self.target.gid_map)? };
-            let parts = Parts::open(toolset, self.target.namespace(Namespace::Pid), root)?;
+            let theirs = |kind| self.target.namespace(kind);
+            let (processes, users) = (theirs(Namespace::Pid), theirs(Namespace::User));
+            let parts = Parts::open(toolset, processes, users, root)?;
             descriptors.extend(parts.into_vec().into_iter().map(|(p, fd)| (Role::Part(p), fd)));
         }
         let pipe = || pipe_with(PipeFlags::CLOEXEC);

@@ -35,6 +35,9 @@ enum Error {
     /// A system call failed.
     #[error("{0}")]
     Call(&'static str, #[source] Errno),
+    /// The working directory that was asked for is not there, or closed.
+    #[error("enter {0:?}")]
+    Workdir(String, #[source] Errno),
     /// The view could not be built.
     #[error(transparent)]
     View(#[from] tools_overlay::Error),
@@ -50,6 +53,7 @@ impl Error {
     fn errno(&self) -> Errno {
         match self {
             Self::Call(_, errno)
+            | Self::Workdir(_, errno)
             | Self::View(tools_overlay::Error { errno, .. })
             | Self::Inherited(inherited::Error { errno, .. })
             | Self::Credentials(super::credentials::Error::Call { errno, .. }) => *errno,
@@ -197,7 +201,7 @@ impl Entry {
         let workdir = self.order.workdir.as_slice();
         match openat2(CWD, workdir, flags, Mode::empty(), resolve).and_then(fchdir) {
             Err(errno) if self.order.workdir_required => {
-                return Err(Error::Call("enter the one asked for", errno));
+                return Err(Error::Workdir(String::from_utf8_lossy(workdir).into_owned(), errno));
             }
             // The client shows it with -v.
             Err(errno) => {
