@@ -12,7 +12,7 @@ use crate::fake_container::{FakeContainer, Options};
 const POD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../kpexec/tests/golden/helper-pod.yaml");
 
 /// The capabilities the pod adds, in lower case.
-fn granted() -> Result<Vec<String>> {
+pub fn granted() -> Result<Vec<String>> {
     let pod: serde_json::Value = serde_saphyr::from_str(&fs::read_to_string(POD)?)?;
     let context = &pod["spec"]["containers"][0]["securityContext"];
     ensure!(context["capabilities"]["drop"] == serde_json::json!(["ALL"]), "{context}");
@@ -22,7 +22,7 @@ fn granted() -> Result<Vec<String>> {
 }
 
 /// A program that executes what follows with just these.
-fn with(capabilities: &[String]) -> Vec<String> {
+pub fn with(capabilities: &[String]) -> Vec<String> {
     let set: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
     ["setpriv".to_owned(), format!("--bounding-set=-all{set}")].into()
 }

@@ -27,7 +27,9 @@ mod programs;
 mod least_privilege;
 mod race;
 
+mod confinement;
 mod credentials;
+mod hijack;
 mod moment_of_entry;
 mod paths;
 mod races;

@@ -53,6 +53,8 @@ pub struct Outcome {
     pub code: Option<u32>,
     pub signal: Option<u32>,
     pub failure: Option<kpexec_protocol::Failure>,
+    /// Of the session's start.
+    pub notices: Vec<String>,
 }
 
 impl Outcome {
@@ -83,7 +85,8 @@ impl Node {
     /// arguments that execute what follows them.
     pub async fn around(container: FakeContainer, wrapper: &[String]) -> Result<Self> {
         let folder = TempDir::new()?;
-        let answer = RuntimeAnswer::running(container.id()?, container.pid);
+        let mut answer = RuntimeAnswer::running(container.id()?, container.pid);
+        answer.seccomp = container.seccomp.clone();
         let runtime = Arc::new(Mutex::new(answer));
         let socket = folder.path().join("cri.sock");
         fake_runtime::serve(&socket, runtime.clone())?;
@@ -194,7 +197,8 @@ pub async fn collect(mut answers: Streaming<ServerMessage>) -> Result<Outcome> {
                     Some(exit::Status::Signal(signal)) => outcome.signal = Some(signal),
                     None => bail!("an exit without a status"),
                 },
-                Some(Answer::Started(_) | Answer::StdinTaken(_)) => {}
+                Some(Answer::Started(started)) => outcome.notices = started.notices,
+                Some(Answer::StdinTaken(_)) => {}
                 None => bail!("an empty answer"),
             }
         }

@@ -2,6 +2,17 @@
 # runtime would; then becomes the container's first process.
 set -e
 mount --make-rprivate /
+if [ "$OVERLAID" ]; then
+    # The layers are in a file system that the overlays hide.
+    mount -t tmpfs layers "$ROOT/volume"
+    cd "$ROOT/volume"
+    for layer in 1 2; do
+        mkdir -p $layer/upper $layer/work
+        options="lowerdir=$ROOT,upperdir=$layer/upper,workdir=$layer/work"
+        mount -t overlay -o "$options" overlay "$ROOT"
+    done
+    cd /
+fi
 mount --bind "$ROOT" "$ROOT"
 mount -t proc proc "$ROOT/proc"
 if [ "$LINKED_DEV" ]; then
@@ -29,6 +40,12 @@ mount --bind "$ROOT/attacks" "$ROOT/attacks"
 mount -o remount,bind,ro "$ROOT/attacks"
 case $PROC in
 absent) umount "$ROOT/proc" ;;
+hidden) mount -o remount,hidepid=2 "$ROOT/proc" ;;
+linked)
+    umount "$ROOT/proc"
+    rmdir "$ROOT/proc"
+    ln -s / "$ROOT/proc"
+    ;;
 fake)
     mount -t tmpfs tmpfs "$ROOT/proc"
     mkdir -p "$ROOT/proc/1" "$ROOT/proc/self/attr" "$ROOT/proc/thread-self/attr"

@@ -10,9 +10,11 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use node_helper::seccomp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::inside::{Inside, Ran, Running};
@@ -30,6 +32,9 @@ pub const SYS_PTRACE: u64 = 1 << 19;
 /// Where a user namespace of [`Options::user_namespace`] begins outside.
 pub const FIRST_ID: u32 = 100_000;
 
+/// Where a container's filter is, for its first process.
+const FILTER: &str = "/etc/seccomp";
+
 /// What the container finds at `/proc`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proc {
@@ -37,6 +42,10 @@ pub enum Proc {
     Absent,
     /// A tmpfs with a few files, among them `1/comm` that says "fake".
     Fake,
+    /// It shows the processes of others to root only.
+    Hidden,
+    /// A link to `/`.
+    Linked,
 }
 
 /// How a container differs from the next.
@@ -63,6 +72,12 @@ pub struct Options {
     pub no_new_privs: bool,
     /// Whether the first process leaves orphans unreaped.
     pub never_waits: bool,
+    /// Whether the root is an overlay on an overlay.
+    pub overlaid: bool,
+    /// Namespaces of the node that it does not leave, as unshare(1) calls them.
+    pub shares: &'static [&'static str],
+    /// Its filter, as the OCI runtime specification's `linux.seccomp`.
+    pub seccomp: Option<Value>,
 }
 
 impl Options {
@@ -86,6 +101,9 @@ impl Options {
             no_pivot: false,
             no_new_privs: false,
             never_waits: false,
+            overlaid: false,
+            shares: &[],
+            seccomp: None,
         }
     }
 
@@ -97,10 +115,14 @@ impl Options {
             Proc::Real => "real",
             Proc::Absent => "absent",
             Proc::Fake => "fake",
+            Proc::Hidden => "hidden",
+            Proc::Linked => "linked",
         };
+        let filter = self.seccomp.as_ref().map_or("", |_| FILTER);
         vec![
             ("ROOT", root.display().to_string()),
-            ("INIT", format!("{capabilities} {} {no_new_privs} {never_waits}", self.uid)),
+            ("INIT", format!("{capabilities} {} {no_new_privs} {never_waits} {filter}", self.uid)),
+            ("OVERLAID", flag(self.overlaid)),
             ("LINKED_DEV", flag(self.linked_dev)),
             ("SHARED", flag(self.shared_volume)),
             ("NO_PIVOT", flag(self.no_pivot)),
@@ -118,6 +140,8 @@ pub struct FakeContainer {
     pidfd: OwnedFd,
     /// The first process, as this machine numbers it.
     pub pid: i32,
+    /// Its filter.
+    pub seccomp: Option<Value>,
 }
 
 impl FakeContainer {
@@ -138,6 +162,9 @@ impl FakeContainer {
     pub fn with(options: &Options) -> Result<Self> {
         let root = root_file_system(options.user_namespace).context("make a root file system")?;
         let holder = options.user_namespace.then(|| UserNamespace::new(options)).transpose()?;
+        if let Some(profile) = &options.seccomp {
+            fs::write(root.path().join(FILTER.trim_start_matches('/')), compiled(profile)?)?;
+        }
         let (inside, theirs) = Inside::pair()?;
         let mut command = match &holder {
             Some(holder) => holder.command(),
@@ -146,8 +173,11 @@ impl FakeContainer {
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
         }
+        let kinds = ["mount", "pid", "uts", "ipc", "net", "cgroup"];
+        let own = kinds.into_iter().filter(|kind| !options.shares.contains(kind));
         let unshare = command
-            .args(["--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--fork"])
+            .args(own.map(|kind| format!("--{kind}")))
+            .arg("--fork")
             .args(["--kill-child=KILL", "--propagation", "private", "sh", "-c", SETUP])
             .envs(options.environment(root.path()))
             .stdin(theirs)
@@ -160,7 +190,7 @@ impl FakeContainer {
         let pid = only_child(&unshare)?;
         let id = Pid::from_raw(pid).context("a PID of 0")?;
         let pidfd = pidfd_open(id, PidfdFlags::empty())?;
-        Ok(Self { unshare, root, inside, pidfd, pid })
+        Ok(Self { unshare, root, inside, pidfd, pid, seccomp: options.seccomp.clone() })
     }
 
     /// Runs a shell line in the container, with its own credentials.
@@ -188,16 +218,25 @@ impl FakeContainer {
         format!("/proc/{}/ns/user", self.pid)
     }
 
-    /// A name for the container that its cgroup confirms: the folder this test
-    /// runs in, since ordinary users cannot make another. At the top of the
-    /// hierarchy there is none.
+    /// A name for the container that its cgroup confirms: one of its own, so that
+    /// sessions are not in it. Ordinary users cannot make one: there it is the
+    /// folder this test runs in.
     pub fn id(&self) -> Result<String> {
+        if rustix::process::geteuid().is_root() {
+            return own_cgroup(self.pid);
+        }
         let text = fs::read_to_string(format!("/proc/{}/cgroup", self.pid))?;
         let folder =
             text.lines().filter_map(|line| line.rsplit('/').next()).find(|f| !f.is_empty());
-        match folder {
-            Some(folder) => Ok(folder.to_owned()),
-            None => own_cgroup(self.pid),
+        folder.map(str::to_owned).context("find a cgroup")
+    }
+
+    /// Puts another process into the container's cgroup.
+    pub fn adopt(&self, pid: i32) -> Result<()> {
+        match cgroup_folder(self.pid).filter(|folder| folder.exists()) {
+            Some(folder) => Ok(fs::write(folder.join("cgroup.procs"), pid.to_string())?),
+            // The test's own, in which it is.
+            None => Ok(()),
         }
     }
 
@@ -275,6 +314,17 @@ impl Drop for UserNamespace {
     }
 }
 
+/// A profile as `filter.h` takes it.
+pub fn compiled(profile: &Value) -> Result<Vec<u8>> {
+    let mut file = Vec::new();
+    for program in seccomp::compile(&serde_json::from_value(profile.clone())?)? {
+        let length = u32::try_from(program.as_bytes().len())?;
+        file.extend_from_slice(&length.to_ne_bytes());
+        file.extend_from_slice(program.as_bytes());
+    }
+    Ok(file)
+}
+
 fn root_file_system(for_user_namespace: bool) -> Result<TempDir> {
     let root = TempDir::new()?;
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755))?;
@@ -320,7 +370,7 @@ fn cgroup_folder(pid: i32) -> Option<PathBuf> {
 
 fn own_cgroup(pid: i32) -> Result<String> {
     let folder = cgroup_folder(pid).context("find a cgroup hierarchy")?;
-    fs::create_dir_all(&folder).context("make a cgroup (needs root, or a cgroup of one's own)")?;
+    fs::create_dir_all(&folder).context("make a cgroup")?;
     fs::write(folder.join("cgroup.procs"), pid.to_string())?;
     Ok(format!("kpexec-isolated-{pid}"))
 }

@@ -15,14 +15,17 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use kpexec_protocol::Target;
+use serde_json::Value;
 
 /// What the imitation says of its one container.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Answer {
     /// Container ID.
     pub id: String,
-    /// First process.
-    pub pid: i32,
+    /// First process; a number, from a runtime in its right mind.
+    pub pid: Value,
+    /// The kubelet's labels.
+    pub labels: HashMap<&'static str, String>,
     /// `CONTAINER_RUNNING` or another state.
     pub state: ContainerState,
     /// containerd's name of the runtime.
@@ -32,20 +35,37 @@ pub struct Answer {
     /// `process.cwd` of the OCI specification.
     pub cwd: String,
     /// `linux.seccomp` of the OCI specification.
-    pub seccomp: Option<serde_json::Value>,
+    pub seccomp: Option<Value>,
+    /// How often it was asked.
+    pub asked: u32,
+    /// What happens whenever it is asked, before it answers: gets how often it
+    /// was, and may change the answer.
+    pub before: Option<Happening>,
 }
+
+/// See [`Answer::before`].
+pub type Happening = Arc<dyn Fn(u32, &mut Answer) + Send + Sync>;
 
 impl Answer {
     /// A running container with an environment and a working directory.
     pub fn running(id: String, pid: i32) -> Self {
+        let labels = [
+            ("io.kubernetes.pod.namespace", "default"),
+            ("io.kubernetes.pod.name", "fake"),
+            ("io.kubernetes.pod.uid", "1111-2222"),
+            ("io.kubernetes.container.name", "app"),
+        ];
         Self {
             id,
-            pid,
+            pid: pid.into(),
+            labels: labels.map(|(name, value)| (name, value.to_owned())).into(),
             state: ContainerState::ContainerRunning,
             runtime_type: "io.containerd.runc.v2",
             env: ["PATH=/bin", "LD_PRELOAD=/evil", "SECRET=s3cret"].map(str::to_owned).into(),
             cwd: "/srv".into(),
             seccomp: None,
+            asked: 0,
+            before: None,
         }
     }
 
@@ -61,18 +81,11 @@ impl Answer {
     }
 
     fn response(&self) -> ContainerStatusResponse {
-        let target = self.target();
-        let labels = HashMap::from([
-            ("io.kubernetes.pod.namespace".to_owned(), target.pod_namespace),
-            ("io.kubernetes.pod.name".to_owned(), target.pod_name),
-            ("io.kubernetes.pod.uid".to_owned(), target.pod_uid),
-            ("io.kubernetes.container.name".to_owned(), target.container_name),
-        ]);
         let status = ContainerStatus {
             id: self.id.clone(),
             state: self.state.into(),
             started_at: 1,
-            labels,
+            labels: self.labels.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
             ..ContainerStatus::default()
         };
         let info = serde_json::json!({
@@ -110,7 +123,11 @@ impl UnaryService<ContainerStatusRequest> for Service {
     type Future = std::future::Ready<Result<Response<ContainerStatusResponse>, Status>>;
 
     fn call(&mut self, request: Request<ContainerStatusRequest>) -> Self::Future {
-        let answer = self.0.lock().expect("no test panics while it holds this").clone();
+        let mut answer = self.0.lock().expect("no test panics while it holds this");
+        answer.asked += 1;
+        if let Some(happen) = answer.before.clone() {
+            happen(answer.asked, &mut answer);
+        }
         let wanted = request.into_inner();
         std::future::ready(if wanted.container_id == answer.id && wanted.verbose {
             Ok(Response::new(answer.response()))

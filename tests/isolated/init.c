@@ -2,14 +2,16 @@
 // would not have given it, then runs the shell lines that the test sends, as
 // children of its own. What they do is thus done by the container itself.
 //
-// usage: init CAPABILITIES UID NO_NEW_PRIVS NEVER_WAITS < socket to the test
+// usage: init CAPABILITIES UID NO_NEW_PRIVS NEVER_WAITS [FILTER] < socket
 //
-// CAPABILITIES is hexadecimal, or - to keep all. A request is one packet: the
-// shell line, with a descriptor for its output; or "!PID" to kill what it
+// CAPABILITIES is hexadecimal, or - to keep all; FILTER is a file, see filter.h;
+// the socket is the test's. A request is one packet: the shell line, with a descriptor for its output; or "!PID" to kill what it
 // started. An answer is two native int32: a PID, and its wait status, or -1
 // when it has just started.
 
 #define _GNU_SOURCE
+#include "filter.h"
+
 #include <err.h>
 #include <errno.h>
 #include <grp.h>
@@ -132,7 +134,10 @@ static void reap(int never_waits)
 
 int main(int count, char **arguments)
 {
-	if (count == 5) {
+	if (count == 5 || count == 6) {
+		// While nothing else is needed for it.
+		if (count == 6)
+			install_filters(arguments[5]);
 		take_identity(arguments[1], atoi(arguments[2]), atoi(arguments[3]));
 		// Executed anew, as a runtime does: what holds now is what execve(2)
 		// makes of it, and it is dumpable like any program.

@@ -305,7 +305,12 @@ fn harden_again() -> Result<(), Error> {
 /// keyctl(2). Then no key can have been added to the keyring by us either.
 fn leave_keyring() -> Result<(), Error> {
     match call::join_new_session_keyring() {
-        Ok(()) | Err(Errno::NOSYS | Errno::PERM) => Ok(()),
+        Err(Errno::PERM) => {
+            // The client shows it with -v.
+            eprintln!("the session keeps the helper's keyring: keyctl(2) is refused to the helper");
+            Ok(())
+        }
+        Ok(()) | Err(Errno::NOSYS) => Ok(()),
         Err(errno) => Err(Error::Call("join a new one", errno)),
     }
 }
