@@ -26,12 +26,15 @@ mod programs;
 
 mod least_privilege;
 mod race;
+mod strace;
 
 mod confinement;
 mod credentials;
+mod environments;
 mod hijack;
 mod moment_of_entry;
 mod paths;
+mod proc;
 mod races;
 mod random_identities;
 mod rig;

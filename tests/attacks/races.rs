@@ -1,8 +1,7 @@
 //! What can be had of the entering process at the moment of entry (A6 of the
 //! threat model).
 
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use kpexec_protocol::{Identity, Profile};
@@ -12,6 +11,7 @@ use crate::fake_container::{DEFAULT, FakeContainer, Options, SYS_PTRACE};
 use crate::naive::Naive;
 use crate::programs::programs;
 use crate::race::Race;
+use crate::strace::Strace;
 
 /// One line of `grab.c` about something that could be opened.
 #[derive(Debug)]
@@ -82,33 +82,8 @@ async fn t11_nothing_more_than_the_session_can_be_had() -> Result<()> {
     Ok(())
 }
 
-/// strace(1) on a process and all that it starts; dropped, it ends.
-struct Delayed(Child);
-
-impl Delayed {
-    /// Holds every execve(2) up for a second, where it has not begun yet.
-    fn execve(pid: u32, log: &std::path::Path) -> Result<Self> {
-        let child = Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=execve", "-e", "inject=execve:delay_enter=1000000"])
-            .arg("-o")
-            .arg(log)
-            .args(["-p", &pid.to_string()])
-            .spawn()
-            .context("run strace (`cargo xtask setup` installs it)")?;
-        let delayed = Self(child);
-        let status = format!("/proc/{pid}/status");
-        while std::fs::read_to_string(&status)?.contains("TracerPid:\t0\n") {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(delayed)
-    }
-}
-
-impl Drop for Delayed {
-    fn drop(&mut self) {
-        let _ended = self.0.kill().and_then(|()| self.0.wait());
-    }
-}
+/// Holds every execve(2) up for a second, where it has not begun yet.
+const DELAYED: [&str; 4] = ["-e", "trace=execve", "-e", "inject=execve:delay_enter=1000000"];
 
 #[tokio::test]
 async fn t12_the_process_that_is_about_to_execute_is_closed() -> Result<()> {
@@ -130,8 +105,7 @@ async fn t12_the_process_that_is_about_to_execute_is_closed() -> Result<()> {
     }
 
     let node = Node::around(container, &[]).await?;
-    let log = node.folder.path().join("strace");
-    let delayed = Delayed::execve(node.helper.id().context("it has ended")?, &log)?;
+    let delayed = Strace::attach(node.helper.id().context("it has ended")?, &DELAYED)?;
     let attack = node.container.spawn("exec /attacks/grab")?;
     attack.wait_for("ready")?;
     let mut request = node.request(&["/.kpexec/bin/sleep", "0.1"]);
@@ -139,8 +113,7 @@ async fn t12_the_process_that_is_about_to_execute_is_closed() -> Result<()> {
     let outcome = node.run(request, b"").await?;
     let report = attack.stop()?;
     assert_eq!(outcome.code, Some(0), "{:?}", outcome.failure);
-    drop(delayed);
-    let log = std::fs::read_to_string(log)?;
+    let log = delayed.stop()?;
     let held_up = |line: &str| line.contains("/.kpexec/bin/sleep") && line.contains("DELAYED");
     ensure!(log.lines().any(held_up), "it was not held up: {log}");
     ensure!(report.contains("saw kpexec-shim"), "{report}");

@@ -103,7 +103,7 @@ impl Drop for Traps {
 }
 
 #[test]
-fn the_toolset_runs_nothing_of_the_target() -> Result<()> {
+fn t04_the_toolset_runs_nothing_of_the_target() -> Result<()> {
     let _alone = alone();
     for pod in WRITABLE {
         let traps = Traps::set(pod)?;

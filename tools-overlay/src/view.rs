@@ -34,11 +34,12 @@ enum Content {
 ///
 /// The caller stands in a mount namespace of its own (a private copy of the
 /// target's) with the target's root as `/`, and is single-threaded. Programs of
-/// the target can be executed in the view only with `programs`.
+/// the target can be executed in the view only with `programs`. Says whether the
+/// view has a `/proc`.
 ///
 /// # Errors
 /// When a mount fails. The caller must then give up: its root is half built.
-pub fn assemble(parts: &Parts, programs: bool) -> Result<(), Error> {
+pub fn assemble(parts: &Parts, programs: bool) -> Result<bool, Error> {
     let root = parts.get(Part::Root).ok_or(Errno::NOENT).context("find", "the view's root")?;
     let taken = take_entries(programs)?;
     let fallback = match parts.get(Part::Proc) {
@@ -53,7 +54,8 @@ pub fn assemble(parts: &Parts, programs: bool) -> Result<(), Error> {
         place(root, entry)?;
     }
     make_dev(root, parts)?;
-    if let Some(proc) = parts.get(Part::Proc).or(fallback.as_ref().map(AsFd::as_fd)) {
+    let proc = parts.get(Part::Proc).or(fallback.as_ref().map(AsFd::as_fd));
+    if let Some(proc) = proc {
         make_proc(root, proc)?;
     }
     let toolset = parts.get(Part::Toolset).ok_or(Errno::NOENT).context("find", "the toolset")?;
@@ -61,7 +63,8 @@ pub fn assemble(parts: &Parts, programs: bool) -> Result<(), Error> {
     attach(toolset, root, c".kpexec")?;
     chroot(".").context("change root to", "the view")?;
     chdir("/").context("enter", "the view's root")?;
-    mount_setattr(root, plan::read_only(), false).context("make read-only", "the view's root")
+    mount_setattr(root, plan::read_only(), false).context("make read-only", "the view's root")?;
+    Ok(proc.is_some())
 }
 
 /// Takes each entry of `/` by a descriptor: from here on no name of the target

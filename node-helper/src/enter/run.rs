@@ -131,9 +131,7 @@ impl Entry {
             Step::SetLabel => self.set_label(),
             Step::Join(kind) => self.join(kind),
             Step::EnterRoot => self.enter_root(),
-            Step::AssembleView => {
-                Ok(tools_overlay::assemble(&self.take_parts(), self.order.target_programs)?)
-            }
+            Step::AssembleView => self.assemble_view(),
             Step::EnterWorkdir => self.enter_workdir(),
             Step::FilterWhilePrivileged | Step::Filter => self.filter(),
             Step::TakeIdentity => Ok(self.credentials().take()?),
@@ -178,6 +176,14 @@ impl Entry {
         mount_change("/", private).map_err(call("make the copy private"))?;
         chroot(".").map_err(call("change root"))?;
         chdir("/").map_err(call("enter the root"))
+    }
+
+    fn assemble_view(&mut self) -> Result<(), Error> {
+        if !tools_overlay::assemble(&self.take_parts(), self.order.target_programs)? {
+            // The client shows it with -v.
+            eprintln!("there is no /proc: this kernel cannot make one, and the container has none");
+        }
+        Ok(())
     }
 
     fn take_parts(&mut self) -> Parts {
