@@ -66,6 +66,9 @@ pub enum Error {
 pub fn main() -> Result<(), Error> {
     let prepare = |what| move |error| Error::Prepare(what, error);
     prctl::set_dumpable(false).map_err(|e| Error::Prepare("forbid dumps", e.into()))?;
+    let node_network = rustix::fs::stat("/proc/self/ns/net")
+        .map_err(|e| Error::Prepare("look at the node's network", e.into()))?
+        .st_ino;
     wait::leave_network().map_err(|e| Error::Prepare("leave the node's network", e.into()))?;
     let from_env = |name| std::env::var_os(name).map(PathBuf::from);
     let procfs = Procfs::open().map_err(|e| Error::Prepare("open /proc", e.into()))?;
@@ -73,6 +76,7 @@ pub fn main() -> Result<(), Error> {
         helper: own_means(&procfs).map_err(prepare("read what it may do"))?,
         cgroups: Arc::new(Cgroups::open(&procfs)),
         procfs,
+        node_network,
         binary: SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?,
         cri_socket: from_env("KPEXEC_CRI_SOCKET").ok_or(Error::NoSocket)?,
         toolset: from_env("KPEXEC_TOOLSET").unwrap_or_else(|| TOOLSET.into()),

@@ -38,5 +38,6 @@ mod proc;
 mod races;
 mod random_identities;
 mod rig;
+mod right_process;
 mod terminals;
 mod whose_code_runs;

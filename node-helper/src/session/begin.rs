@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kpexec_protocol::{Failure, Start, Started, Target};
+use kpexec_protocol::{Failure, Identity, Start, Started, Target};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -137,19 +137,51 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     if start.argv.is_empty() {
         return Err(Error::Incomplete("command"));
     }
-    let entry = EntryProcess::start(&context.binary)?;
-    // Before it gets its order: all that comes of it is born in the cgroup. The
-    // kernel takes milliseconds for it, in which the runtime is asked.
-    let cgroup = cgroup(context, entry.pid());
+    let starting = Starting::new(context)?;
     let (container, target) = pin(context, wanted).await?;
-    let who = who::who(context, asked, start.trust_target, &container, &target).await?;
+    match join(context, &start, asked, &container, &target, starting).await {
+        Ok((shim, streams, exit_status, started, waiting)) => {
+            Ok((Running { shim, streams, exit_status, target, started }, waiting))
+        }
+        Err(error) => Err(target.has_ended().await.map_or(error, Error::Process)),
+    }
+}
+
+/// An entry process on its way into the session's cgroup: before it gets its
+/// order, so that all that comes of it is born there. The kernel takes
+/// milliseconds for it, in which the runtime is asked.
+struct Starting {
+    entry: EntryProcess,
+    cgroup: JoinHandle<Option<SessionCgroup>>,
+}
+
+impl Starting {
+    fn new(context: &Context) -> Result<Self, Error> {
+        let entry = EntryProcess::start(&context.binary)?;
+        let cgroup = cgroup(context, entry.pid());
+        Ok(Self { entry, cgroup })
+    }
+}
+
+/// What comes of joining the target, but for the target itself.
+type Joined = (Shim, Streams, Receiver, Started, Waiting);
+
+async fn join(
+    context: &Context,
+    start: &Start,
+    asked: &Identity,
+    container: &Container,
+    target: &TargetProcess,
+    starting: Starting,
+) -> Result<Joined, Error> {
+    let who = who::who(context, asked, start.trust_target, container, target).await?;
     let credentials = &who.identity.credentials;
-    let terminal_owner = owner(&target, credentials.uid, credentials.gid)?;
+    let terminal_owner = owner(target, credentials.uid, credentials.gid)?;
     for group in &credentials.groups {
         mapped("group", *group, target.gid_map.outside(*group))?;
     }
     let (streams, ends) = Streams::open(start.terminal.as_ref(), start.stdin, terminal_owner)?;
-    let root = owner(&target, 0, 0).unwrap_or(Owner { uid: 0, gid: 0 });
+    let root = owner(target, 0, 0).unwrap_or(Owner { uid: 0, gid: 0 });
     let theirs = |kind| target.namespace(kind);
     let (processes, users) = (theirs(Namespace::Pid), theirs(Namespace::User));
     let mut parts = Parts::open(&context.toolset, processes, users, root)?;
@@ -161,7 +193,7 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     let (exit_status, exit_status_end) = pipe()?;
     let (go_end, go) = pipe()?;
     let null = OFlags::RDWR | OFlags::CLOEXEC;
-    let mut descriptors = target_descriptors(&target)?;
+    let mut descriptors = target_descriptors(target)?;
     descriptors.extend(parts.into_vec().into_iter().map(|(part, fd)| (Role::Part(part), fd)));
     descriptors.extend([
         (Role::Stdin, ends.stdin),
@@ -173,7 +205,8 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
         (Role::Null, open("/dev/null", null, Mode::empty()).map_err(Error::Null)?),
     ]);
     target.confirm()?;
-    let order = order(&start, &who, &container, &target);
+    let order = order(start, &who, container, target);
+    let Starting { entry, cgroup } = starting;
     let cgroup = cgroup.await.map_err(|e| Error::Follow(e.into()))?;
     let pid = entry.perform(order, descriptors).await?;
     // If anything fails from here on `go` is dropped, and the shim ends without
@@ -185,9 +218,8 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     let receiver = |fd: OwnedFd| Receiver::from_owned_fd(fd).map_err(Error::Follow);
     let target_programs = who.identity.target_programs;
     let waiting = Waiting { go, exec_error: receiver(exec_error)?, target_programs };
-    let started = started(&who.identity, &target);
-    let running = Running { shim, streams, exit_status: receiver(exit_status)?, target, started };
-    Ok((running, waiting))
+    let started = started(&who.identity, target, context.node_network);
+    Ok((shim, streams, receiver(exit_status)?, started, waiting))
 }
 
 /// A cgroup for the session that process `pid` begins. A node that refuses it

@@ -40,6 +40,9 @@ pub struct Context {
     pub cri_socket: PathBuf,
     /// The toolset's folder in the helper.
     pub toolset: PathBuf,
+    /// The inode number of the node's network namespace, which the helper has
+    /// left.
+    pub node_network: u64,
     /// What this helper can give.
     pub helper: Helper,
 }

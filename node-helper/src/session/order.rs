@@ -55,13 +55,17 @@ fn limits(limits: &[target::Limit]) -> Vec<Limit> {
 }
 
 /// What the operator is told before the first byte of output.
-pub(super) fn started(identity: &Identity, target: &TargetProcess) -> Started {
+pub(super) fn started(identity: &Identity, target: &TargetProcess, node_network: u64) -> Started {
     let kinds = [
         (Namespace::Network, "network"),
         (Namespace::Pid, "processes"),
         (Namespace::Ipc, "System V IPC"),
     ];
-    let shared = kinds.iter().filter(|(kind, _)| target.namespace(*kind).is_none());
+    let is_shared = |kind| {
+        target.namespace(kind).is_none()
+            || kind == Namespace::Network && target.is_in(kind, node_network)
+    };
+    let shared = kinds.iter().filter(|(kind, _)| is_shared(*kind));
     let shared: Vec<&str> = shared.map(|(_, name)| *name).collect();
     let mut notices = identity.notices();
     if !shared.is_empty() {

@@ -198,6 +198,22 @@ impl TargetProcess {
     pub fn namespace(&self, wanted: Namespace) -> Option<BorrowedFd<'_>> {
         self.namespaces.iter().find(|(kind, _)| *kind == wanted).map(|(_, fd)| fd.as_fd())
     }
+
+    /// Whether its namespace of this kind, not ours, is the one of this inode
+    /// number.
+    pub fn is_in(&self, kind: Namespace, inode: u64) -> bool {
+        let about = self.namespace(kind).map(fstat);
+        about.is_some_and(|about| about.is_ok_and(|about| about.st_ino == inode))
+    }
+
+    /// The error for it, if the process ends within a moment: what failed then
+    /// most likely failed because of that.
+    pub async fn has_ended(&self) -> Option<Error> {
+        // Nothing can be forked into a PID namespace before its first process
+        // is seen to have ended.
+        const MOMENT: Duration = Duration::from_millis(200);
+        self.ends_within(MOMENT).await.then_some(Error::Ended(self.pid))
+    }
 }
 
 impl Error {
