@@ -40,4 +40,5 @@ mod random_identities;
 mod rig;
 mod right_process;
 mod terminals;
+mod user_namespaces;
 mod whose_code_runs;
