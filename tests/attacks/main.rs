@@ -30,6 +30,7 @@ mod strace;
 
 mod confinement;
 mod credentials;
+mod ended;
 mod environments;
 mod hijack;
 mod moment_of_entry;

@@ -2,6 +2,7 @@
 //! descriptor, and confirmed to be the container's. A PID alone may name
 //! another process a moment later (threat model, A21–A25).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -98,7 +99,7 @@ impl Namespace {
 pub struct TargetProcess {
     pid: i32,
     container_id: String,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     pub(super) folder: OwnedFd,
     stat: Stat,
     /// Who it is, as its own user namespace numbers users and groups.
@@ -125,10 +126,22 @@ impl TargetProcess {
     /// # Errors
     /// When it has ended, is another's, or sees the node's own files.
     pub fn pin(procfs: &Procfs, pid: i32, container_id: &str) -> Result<Self, Error> {
-        let call = |action| move |errno| Error::call(action, pid, errno);
         let id = Pid::from_raw(pid).ok_or(Error::Ended(pid))?;
         // First the pidfd: whatever else we open is compared with it at the end.
-        let pidfd = pidfd_open(id, PidfdFlags::empty()).map_err(call("take hold"))?;
+        let pidfd = pidfd_open(id, PidfdFlags::empty());
+        let pidfd = Arc::new(pidfd.map_err(|errno| Error::call("take hold", pid, errno))?);
+        let looked = Self::look(procfs, pid, container_id, pidfd.clone());
+        // A process that ends has neither cgroup nor namespaces any more.
+        looked.map_err(|error| if ended(&pidfd) { Error::Ended(pid) } else { error })
+    }
+
+    fn look(
+        procfs: &Procfs,
+        pid: i32,
+        container_id: &str,
+        pidfd: Arc<OwnedFd>,
+    ) -> Result<Self, Error> {
+        let call = |action| move |errno| Error::call(action, pid, errno);
         let folder = procfs.process(pid).map_err(call("open the folder"))?;
         let stat = read_stat(&folder, pid)?;
         let pod_cgroup = confirm_cgroup(&folder, pid, container_id)?;
@@ -189,9 +202,7 @@ impl TargetProcess {
 
     /// Whether the process has ended: pidfd_open(2), "poll".
     pub fn ended(&self) -> bool {
-        let mut poll = [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        !matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(0))
+        ended(&self.pidfd)
     }
 
     /// The namespace of this kind, unless we share it.
@@ -223,6 +234,12 @@ impl Error {
             errno => Self::Call { action, pid, errno },
         }
     }
+}
+
+fn ended(pidfd: &OwnedFd) -> bool {
+    let mut poll = [rustix::event::PollFd::new(pidfd, rustix::event::PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    !matches!(rustix::event::poll(&mut poll, Some(&now)), Ok(0))
 }
 
 fn confirm_cgroup(folder: &OwnedFd, pid: i32, container_id: &str) -> Result<PodCgroup, Error> {
