@@ -34,6 +34,7 @@ mod ended;
 mod environments;
 mod hijack;
 mod moment_of_entry;
+mod moving_trees;
 mod paths;
 mod proc;
 mod races;

@@ -4,8 +4,8 @@ use std::ffi::{CStr, CString};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, mkdirat, openat,
-    openat2, readlinkat, statat, symlinkat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, fstatfs, mkdirat,
+    openat, openat2, readlinkat, statat, statx, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
@@ -90,7 +90,7 @@ fn take_entries(programs: bool) -> Result<Vec<Taken>, Error> {
         };
         match kind.and_then(|kind| take(root.as_fd(), name, kind, programs)) {
             Ok(Some(content)) => taken.push(Taken { name: name.to_owned(), content }),
-            // The target removed it meanwhile.
+            // The target removed or replaced it meanwhile.
             Ok(None) | Err(Error { errno: Errno::NOENT, .. }) => {}
             Err(error) => return Err(error),
         }
@@ -116,11 +116,16 @@ fn take(
             open_tree(root, name, CLONE | OpenTreeFlags::AT_RECURSIVE).context("clone", shown())?;
         mount_setattr(tree.as_fd(), plan::target_attr(programs), true)
             .context("protect", shown())?;
-        Ok(tree)
+        // The target may have exchanged it meanwhile. Asked without the server of
+        // the file system, which may be dead.
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let about = statx(&tree, c"", flags, StatxFlags::TYPE).context("stat", shown())?;
+        let found = FileType::from_raw_mode(about.stx_mode.into());
+        Ok((found == kind).then_some(tree))
     };
     Ok(match plan::entry(name.to_bytes(), kind) {
-        Entry::Directory => Some(Content::Directory(clone()?)),
-        Entry::File => Some(Content::File(clone()?)),
+        Entry::Directory => clone()?.map(Content::Directory),
+        Entry::File => clone()?.map(Content::File),
         Entry::Symlink => match readlinkat(root, name, Vec::new()) {
             // The target replaced it meanwhile.
             Err(Errno::INVAL) => None,
@@ -162,12 +167,7 @@ fn place(root: BorrowedFd<'_>, entry: Taken) -> Result<(), Error> {
             tree
         }
     };
-    match attach(tree.as_fd(), root, name) {
-        // The target put a file in place of the folder, or the other way round,
-        // before it was taken: it stays empty.
-        Err(Error { errno: Errno::NOTDIR, .. }) => Ok(()),
-        attached => attached,
-    }
+    attach(tree.as_fd(), root, name)
 }
 
 fn make_dev(root: BorrowedFd<'_>, parts: &Parts) -> Result<(), Error> {
