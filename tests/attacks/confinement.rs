@@ -3,14 +3,16 @@
 //! model).
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use kpexec_protocol::{Identity, Profile, Start};
 use serde_json::{Value, json};
 
 use crate::client::{Node, terminal};
-use crate::fake_container::{DEFAULT, FakeContainer, Options, SYS_PTRACE, compiled};
+use crate::fake_container::{DEFAULT, FakeContainer, Options, Proc, SYS_PTRACE, compiled};
 use crate::least_privilege::{granted, with};
+use crate::naive::naive;
 use crate::programs::programs;
 
 /// Refuses these calls with `EPERM`, and lets all others through.
@@ -177,5 +179,70 @@ async fn t42_the_helper_works_under_the_runtimes_default_filter() -> Result<()> 
     }
     let said = fs::read_to_string(said)?;
     ensure!(said.contains("keyctl(2)"), "the session keyring was kept in silence: {said}");
+    Ok(())
+}
+
+/// An AppArmor profile that lets everything through but one file. Dropped, it is
+/// unloaded.
+struct AppArmor(tempfile::NamedTempFile);
+
+impl AppArmor {
+    const NAME: &str = "kpexec-attacks";
+
+    fn load() -> Result<Self> {
+        let file = tempfile::NamedTempFile::new()?;
+        let rules = "file, capability, network, unix, signal, ptrace, mount, umount, pivot_root,";
+        let denied = "deny /**srv/denied rw,";
+        let flags = "flags=(attach_disconnected, mediate_deleted)";
+        fs::write(&file, format!("profile {} {flags} {{ {rules} {denied} }}\n", Self::NAME))?;
+        let profile = Self(file);
+        ensure!(profile.parser("--replace")?, "apparmor_parser(8) does not take it");
+        Ok(profile)
+    }
+
+    fn parser(&self, what: &str) -> Result<bool> {
+        let mut parser = Command::new("apparmor_parser");
+        Ok(parser.arg(what).arg(self.0.path()).status().context("run apparmor_parser")?.success())
+    }
+}
+
+impl Drop for AppArmor {
+    fn drop(&mut self) {
+        let _unloaded = self.parser("--remove");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs AppArmor"]
+async fn t43_the_label_is_the_one_that_was_promised() -> Result<()> {
+    let profile = AppArmor::load()?;
+    let own = fs::read_to_string("/proc/self/attr/current")?;
+    let denied = ["/.kpexec/bin/cat", "/srv/denied"];
+    for proc in [Proc::Real, Proc::Fake] {
+        let options = Options { profile: Some(AppArmor::NAME), proc, ..Options::hostile() };
+        let container = FakeContainer::hostile(&options)?;
+        fs::write(container.path("/srv/denied"), "secret")?;
+        let read = container.run("cat /srv/denied")?;
+        ensure!(read.code != 0, "nothing confines the container: {}", read.output);
+        assert_eq!(naive(&container, &["/bin/cat", "/srv/denied"])?, "secret");
+
+        let node = Node::around(container, &[]).await?;
+        let label = ["cat", "/proc/self/attr/current"];
+        let promised = format!("{} (enforce)", AppArmor::NAME);
+        for (identity, wanted, reads) in
+            [(parity(), promised.as_str(), false), (Identity::default(), own.trim_end(), true)]
+        {
+            let ask = |argv| Start { identity: Some(identity.clone()), ..node.request(argv) };
+            let outcome = node.run(ask(&label), b"").await?;
+            assert_eq!(outcome.text(), wanted, "{proc:?}: {:?}", outcome.failure);
+            let outcome = node.run(ask(&denied), b"").await?;
+            assert_eq!(outcome.text() == "secret", reads, "{proc:?}: {outcome:?}");
+        }
+        if proc == Proc::Fake {
+            let written = node.container.run("cat /proc/self/attr/* /proc/thread-self/attr/*")?;
+            assert_eq!(written.output, "", "a label went to the target's own /proc");
+        }
+    }
+    drop(profile);
     Ok(())
 }

@@ -62,6 +62,8 @@ if [ "$CHROOT" ]; then
         mount --rbind "$ROOT/$folder" "$ROOT$CHROOT/$folder"
     done
 fi
+# Taken with this shell's own execve(2), the last thing it does.
+if [ "$PROFILE" ]; then echo "exec $PROFILE" > /proc/self/attr/apparmor/exec; fi
 clean="/bin/busybox env -i PATH=/bin:/attacks SECRET=s3cret"
 cd "$ROOT"
 if [ "$NO_PIVOT" ]; then

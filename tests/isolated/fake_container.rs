@@ -78,6 +78,8 @@ pub struct Options {
     pub shares: &'static [&'static str],
     /// Its filter, as the OCI runtime specification's `linux.seccomp`.
     pub seccomp: Option<Value>,
+    /// An AppArmor profile that is loaded.
+    pub profile: Option<&'static str>,
 }
 
 impl Options {
@@ -104,6 +106,7 @@ impl Options {
             overlaid: false,
             shares: &[],
             seccomp: None,
+            profile: None,
         }
     }
 
@@ -123,6 +126,7 @@ impl Options {
             ("ROOT", root.display().to_string()),
             ("INIT", format!("{capabilities} {} {no_new_privs} {never_waits} {filter}", self.uid)),
             ("OVERLAID", flag(self.overlaid)),
+            ("PROFILE", self.profile.unwrap_or_default().to_owned()),
             ("LINKED_DEV", flag(self.linked_dev)),
             ("SHARED", flag(self.shared_volume)),
             ("NO_PIVOT", flag(self.no_pivot)),
