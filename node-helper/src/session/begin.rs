@@ -272,13 +272,44 @@ fn target_descriptors(target: &TargetProcess) -> Result<Vec<Descriptor>, Error> 
 }
 
 /// Waits until the command has been executed, or could not be: then the error
-/// number and its kind.
-async fn executed(mut exec_error: Receiver) -> std::io::Result<Option<(i32, i32)>> {
+/// number and its kind. No more is read than that: a target with CAP_SYS_PTRACE
+/// can write to the pipe too (threat model, A43).
+async fn executed(exec_error: Receiver) -> std::io::Result<Option<(i32, i32)>> {
     let mut message = Vec::with_capacity(EXEC_ERROR_SIZE);
-    exec_error.read_to_end(&mut message).await?;
+    exec_error.take(EXEC_ERROR_SIZE as u64).read_to_end(&mut message).await?;
+    Ok(exec_error_of(&message))
+}
+
+/// Reads what is said when no command runs. What is no error number of Linux
+/// was not said by us: it becomes an error all the same.
+fn exec_error_of(message: &[u8]) -> Option<(i32, i32)> {
+    const LARGEST: i32 = 4095;
     let number = |at: usize| {
         let bytes = message.get(at..at + 4)?;
         Some(i32::from_ne_bytes(bytes.try_into().ok()?))
     };
-    Ok(number(0).zip(number(4)))
+    let errno = number(0)?;
+    Some((if (1..=LARGEST).contains(&errno) { errno } else { libc::EIO }, number(4)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(errno: i32, kind: i32) -> Vec<u8> {
+        [errno.to_ne_bytes(), kind.to_ne_bytes()].concat()
+    }
+
+    #[test]
+    fn an_exec_error_is_a_number_and_a_kind() {
+        assert_eq!(exec_error_of(&message(libc::ENOENT, MISSING)), Some((libc::ENOENT, MISSING)));
+        assert_eq!(exec_error_of(b""), None);
+    }
+
+    #[test]
+    fn noise_is_an_error_that_can_be_shown() {
+        for errno in [0, -1, 4096, i32::MIN, i32::MAX] {
+            assert_eq!(exec_error_of(&message(errno, 77)), Some((libc::EIO, 77)));
+        }
+    }
 }
