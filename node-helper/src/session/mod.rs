@@ -1,6 +1,7 @@
 //! One session, from the client's request to the command's end.
 
 mod begin;
+mod command;
 mod descendants;
 mod order;
 mod relay;

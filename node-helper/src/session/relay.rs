@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::begin::Running;
+use super::command::Command;
 use super::streams::Streams;
 use super::{Answers, Context, Requests, descendants, say};
 use crate::pty;
@@ -55,19 +56,20 @@ pub(super) async fn relay(
     let (signals, wanted_signals) = mpsc::channel(8);
     let Pumps { output, ended: drained, stdin, terminal } = Pumps::start(streams, answers);
     let input = tokio::spawn(receive(requests, stdin, terminal, signals));
+    let command = Command::find(&context.procfs, shim.pid);
     let ended = tokio::select! {
-        status = wait_status(&mut exit_status) => Some(status),
+        status = wait_status(&mut exit_status) => Some(status.map_or(Told::Nothing, Told::Status)),
+        () = command.ended_untold() => Some(Told::TooLate),
         () = answers.closed() => None,
         () = forward_signals(context, shim.pid, wanted_signals) => None,
     };
-    let Some(status) = ended else {
+    let Some(told) = ended else {
         shim.end(&context.procfs, &HANG_UP).await;
         input.abort();
         return gone();
     };
-    let killed = status
-        .is_none_or(|status| libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL);
-    let with_target = killed && shim.ends_within(SAME_EVENT).await;
+    let forged = matches!(told, Told::Status(_)) && command.runs();
+    let with_target = told.may_come_from_the_targets_end() && shim.ends_within(SAME_EVENT).await;
     let all_gone = shim.end(&context.procfs, &LEFT_BEHIND).await;
     input.abort();
     // How fast the client takes the rest is its own choice.
@@ -75,9 +77,34 @@ pub(super) async fn relay(
     for pump in output {
         let _client_gone = pump.await;
     }
-    match status {
-        Some(status) if !with_target => last_word(exit(status), all_gone),
+    match told {
+        Told::TooLate => in_doubt("was withheld"),
+        Told::Status(_) if forged => in_doubt("was forged: the command still ran"),
+        Told::Status(status) if !with_target => last_word(exit(status), all_gone),
         _ => killed_from_outside(target.ends_within(TARGET_END).await),
+    }
+}
+
+/// What is known of the command's end.
+#[derive(Clone, Copy)]
+enum Told {
+    /// This wait status: wait(2).
+    Status(i32),
+    /// The shim ended without telling.
+    Nothing,
+    /// The shim lives, and has not told of a command that has ended.
+    TooLate,
+}
+
+impl Told {
+    fn may_come_from_the_targets_end(self) -> bool {
+        match self {
+            Self::Status(status) => {
+                libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGKILL
+            }
+            Self::Nothing => true,
+            Self::TooLate => false,
+        }
     }
 }
 
@@ -92,6 +119,12 @@ fn killed_from_outside(target_ended: bool) -> Kind {
     } else {
         failure("the session was killed from outside", "out of memory, or the container stopped")
     }
+}
+
+/// Whatever was told or not told of the command's end is not to be believed.
+fn in_doubt(why: &str) -> Kind {
+    let hint = "processes of the container can stop the session's, or trace them";
+    failure(&format!("the command's exit status {why}"), hint)
 }
 
 /// The command's own end is the session's, unless something of it lives on.

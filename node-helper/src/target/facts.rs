@@ -29,6 +29,15 @@ pub fn stat(text: &[u8]) -> Option<Stat> {
     })
 }
 
+/// Reads from `/proc/PID/stat` whether the process has ever reaped a child that
+/// executed a program: field 11, the page faults of the children it waited for.
+/// No execve(2) comes without one.
+pub fn has_reaped(text: &[u8]) -> Option<bool> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
+    Some(rest.split_ascii_whitespace().nth(8)? != "0")
+}
+
 /// Whether `/proc/PID/cgroup` names the container in the last part of one of
 /// its paths, as every runtime has it: `…/ID`, `…/crio-ID`,
 /// `…/cri-containerd-ID.scope`.
@@ -133,6 +142,16 @@ mod tests {
         let text = b"4711 (a) S 1 (x) R 12 4711 4700 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 9876 1";
         let read = stat(text).unwrap();
         assert_eq!(read, Stat { state: b'R', parent: 12, session: 4700, start_time: 9876 });
+    }
+
+    #[test]
+    fn the_faults_of_children_tell_that_one_was_reaped() {
+        let with = |own: u32, of_children: u32| {
+            format!("47 (a) S 1 47 47 0 -1 4194560 {own} {of_children} 3 4 5 6 7 8 20 0 1 0 9 1")
+        };
+        assert_eq!(has_reaped(with(5, 0).as_bytes()), Some(false));
+        assert_eq!(has_reaped(with(0, 12).as_bytes()), Some(true));
+        assert_eq!(has_reaped(b"47 (a) S 1"), None);
     }
 
     #[test]
