@@ -24,7 +24,9 @@ mod processes;
 #[path = "../isolated/programs.rs"]
 mod programs;
 
+mod confined;
 mod least_privilege;
+mod observed;
 mod race;
 mod strace;
 
@@ -33,6 +35,10 @@ mod credentials;
 mod ended;
 mod environments;
 mod hijack;
+mod availability;
+mod concurrency;
+mod credentials;
+mod flood;
 mod moment_of_entry;
 mod moving_trees;
 mod paths;

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use node_helper::seccomp;
@@ -242,6 +242,19 @@ impl FakeContainer {
             // The test's own, in which it is.
             None => Ok(()),
         }
+    }
+
+    /// Whether the first process, and unshare(1) which reaps it, end within
+    /// `patience`.
+    pub fn ends_within(&mut self, patience: Duration) -> Result<bool> {
+        let deadline = Instant::now() + patience;
+        while self.unshare.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(true)
     }
 
     /// Ends the container, as its runtime would.
