@@ -39,6 +39,7 @@ mod availability;
 mod concurrency;
 mod credentials;
 mod flood;
+mod interference;
 mod moment_of_entry;
 mod moving_trees;
 mod paths;
