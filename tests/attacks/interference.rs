@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::client::{Node, Outcome, collect};
 use crate::fake_container::{DEFAULT, FakeContainer, Options, SYS_PTRACE};
 use crate::naive::Naive;
-use crate::processes::{children, inside, state_and_ticks, until};
+use crate::observed::{children, inside, state_and_ticks, until};
 use crate::race::Race;
 
 /// How long anything may take that takes milliseconds on an idle machine.

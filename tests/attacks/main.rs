@@ -30,15 +30,14 @@ mod observed;
 mod race;
 mod strace;
 
+mod availability;
+mod concurrency;
 mod confinement;
 mod credentials;
 mod ended;
 mod environments;
-mod hijack;
-mod availability;
-mod concurrency;
-mod credentials;
 mod flood;
+mod hijack;
 mod interference;
 mod moment_of_entry;
 mod moving_trees;
