@@ -14,7 +14,7 @@ use crate::client::{Node, collect};
 use crate::confined::{Confined, Limit};
 use crate::fake_container::{FakeContainer, Options};
 use crate::naive::Naive;
-use crate::observed::{children, inside, until};
+use crate::observed::{children, inside, state_and_ticks, until};
 
 /// How long anything may take that takes milliseconds on an idle machine.
 const SOON: Duration = Duration::from_secs(2);
@@ -61,20 +61,41 @@ async fn t48_a_frozen_container_is_entered() -> Result<()> {
     Ok(())
 }
 
+/// Stopped processes; dropped, they go on.
+struct Stopped(Vec<i32>);
+
+impl Stopped {
+    fn all(pids: Vec<i32>) -> Result<Self> {
+        let stopped = Self(pids);
+        stopped.0.iter().try_for_each(|pid| signal(*pid, Signal::STOP))?;
+        Ok(stopped)
+    }
+
+    fn still(&self) -> Result<bool> {
+        let states = self.0.iter().map(|pid| state_and_ticks(*pid));
+        Ok(states.collect::<Result<Vec<_>>>()?.iter().all(|(state, _)| state == "T"))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            let _ended = signal(*pid, Signal::CONT);
+        }
+    }
+}
+
 #[tokio::test]
 async fn t48_a_stopped_container_is_entered() -> Result<()> {
     let node = Node::around(FakeContainer::hostile(&Options::hostile())?, &[]).await?;
-    let clock = node.container.spawn("while :; do echo tick; busybox usleep 5000; done")?;
-    clock.wait_for("tick")?;
-    let all = [inside(&node.container, "init")?, inside(&node.container, "busybox")?].concat();
-    ensure!(all.contains(&node.container.pid) && all.len() > 1, "{all:?}");
-    all.iter().try_for_each(|pid| signal(*pid, Signal::STOP))?;
-    let stood = clock.report()?;
-    let opened = sessions_open(&node).await;
-    let same = clock.report()? == stood;
-    all.iter().try_for_each(|pid| signal(*pid, Signal::CONT))?;
-    ensure!(same, "it was not stopped");
-    opened
+    let _other = node.container.spawn("exec sleep 20")?;
+    until("it runs", SOON, || Ok(!inside(&node.container, "sleep")?.is_empty())).await?;
+    let all = [vec![node.container.pid], inside(&node.container, "sleep")?].concat();
+    let stopped = Stopped::all(all)?;
+    until("it is stopped", SOON, || stopped.still()).await?;
+    sessions_open(&node).await?;
+    ensure!(stopped.still()?, "something has let it go on");
+    Ok(())
 }
 
 #[tokio::test]

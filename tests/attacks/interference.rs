@@ -114,7 +114,7 @@ async fn t56_a_forged_exit_status_is_no_success() -> Result<()> {
 #[tokio::test]
 async fn t56_a_stolen_exit_status_does_not_hold_the_session() -> Result<()> {
     let node = node_with_a_tracer().await?;
-    let mut race = Race::against("kpexec", 3);
+    let mut race = Race::against("kpexec", 2);
     let mut stolen = 0;
     while race.goes_on() {
         let (_requests, mut answers) = node.open(node.request(&["sleep", "0.3"])).await?;
