@@ -21,8 +21,9 @@ type Moment = (&'static str, u32, usize);
 
 /// In the order in which they come, those of the helper.
 const HELPERS_MOMENTS: [Moment; 6] = [
-    // It holds on to the process, and looks at it.
-    ("pidfd_open", 1, 1),
+    // It holds on to the process (and to the entry process before), and looks
+    // at it.
+    ("pidfd_open", 2, 1),
     ("openat2", 1, 1),
     ("openat2", 12, 1),
     // It has made the parts of the view, and sends them with the order.
@@ -46,7 +47,7 @@ const ENTRYS_MOMENTS: [Moment; 13] = [
     // A signal has it fork after the stop only.
     ("clone", 1, 1),
     // The shim, before it waits to be told to go on; then the command.
-    ("dup2", 3, 1),
+    ("prctl", 3, 2),
     ("setsid", 1, 1),
     ("close_range", 1, 2),
 ];
@@ -167,7 +168,7 @@ async fn is_told_of_and_nothing_is_left(moments: &[Moment]) -> Result<()> {
 #[tokio::test]
 async fn t34_a_container_that_is_stopped_can_be_entered_all_the_same() -> Result<()> {
     let mut node = Node::around(FakeContainer::hostile(&Options::hostile())?, &[]).await?;
-    for moment in [("pidfd_open", 1, 1), ("setns", 1, 1), ("clone", 1, 1)] {
+    for moment in [("pidfd_open", 2, 1), ("setns", 1, 1), ("clone", 1, 1)] {
         renew(&mut node)?;
         let stop = |container: &mut FakeContainer| -> Result<()> {
             kill_process(Pid::from_raw(container.pid).context("PID 0")?, Signal::STOP)?;

@@ -379,7 +379,7 @@ fn only_child(unshare: &Child) -> Result<i32> {
 /// Where root may make a cgroup of the container's own: either hierarchy with
 /// the least side effects.
 fn cgroup_folder(pid: i32) -> Option<PathBuf> {
-    let parent = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+    let parent = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"]
         .into_iter()
         .find(|parent| Path::new(parent).join("cgroup.procs").exists())?;
     Some(Path::new(parent).join(format!("kpexec-isolated-{pid}")))

@@ -102,12 +102,16 @@ pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Fa
     let (running, waiting) = enter(context, start).await.map_err(failed)?;
     let target_programs = waiting.target_programs;
     let outcome = waiting.go().await;
-    let failure = match outcome {
+    let error = match outcome {
         Ok(None) => return Ok(running),
-        Ok(Some((errno, UNPREPARED))) => failed(Error::Unprepared(Errno::from_raw_os_error(errno))),
-        Ok(Some((errno, kind))) => not_executed(&program, errno, kind != MISSING, target_programs),
-        Err(error) => failed(error),
+        Ok(Some((errno, kind))) if kind != UNPREPARED => {
+            running.shim.end(&context.procfs, &[]).await;
+            return Err(not_executed(&program, errno, kind != MISSING, target_programs));
+        }
+        Ok(Some((errno, _))) => Error::Unprepared(Errno::from_raw_os_error(errno)),
+        Err(error) => error,
     };
+    let failure = failed(running.target.has_ended().await.map_or(error, Error::Process));
     running.shim.end(&context.procfs, &[]).await;
     Err(failure)
 }
