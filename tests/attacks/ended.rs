@@ -74,7 +74,7 @@ async fn interrupted(
         for line in stopped.skip(stops) {
             stops += 1;
             if stops == process {
-                then(&mut node.container)?;
+                then(&mut node.container).with_context(|| format!("at {call} {times}"))?;
             }
             let pid = line.split(' ').next().context("no PID")?.parse()?;
             // It may have ended with the container.

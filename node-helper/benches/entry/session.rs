@@ -73,7 +73,7 @@ impl Entry<'_> {
         self.target.confirm()?;
         let order = self.order();
         let prepared = Instant::now();
-        let entry = EntryProcess::start(self.binary)?;
+        let mut entry = EntryProcess::start(self.binary)?;
         let shim = entry.perform(order, descriptors).await?;
         self.target.confirm()?;
         let entered = Instant::now();

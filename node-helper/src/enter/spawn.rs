@@ -89,12 +89,22 @@ impl EntryProcess {
     ///
     /// # Errors
     /// When a step fails; nothing is left running then.
-    pub async fn perform(self, order: Order, descriptors: Vec<Descriptor>) -> Result<i32, Error> {
+    pub async fn perform(
+        &mut self,
+        order: Order,
+        descriptors: Vec<Descriptor>,
+    ) -> Result<i32, Error> {
         timeout(TIMEOUT, self.exchange(order, descriptors)).await.map_err(|_| Error::TimedOut)?
     }
 
+    /// Ends it, if it has not ended yet, and reaps it.
+    pub async fn end(&mut self) {
+        // The error is that it has ended.
+        let _ended = self.child.kill().await;
+    }
+
     async fn exchange(
-        mut self,
+        &mut self,
         mut order: Order,
         mut descriptors: Vec<Descriptor>,
     ) -> Result<i32, Error> {
@@ -102,7 +112,8 @@ impl EntryProcess {
         let page = report_page().map_err(|errno| talk(errno.into()))?;
         descriptors.push((Role::Report, page.try_clone().map_err(talk)?));
         order.roles = descriptors.iter().map(|(role, _)| role.code()).collect();
-        let answer = exchange(self.socket, &order, descriptors).await.map_err(talk)?;
+        let socket = self.socket.try_clone().map_err(talk)?;
+        let answer = exchange(socket, &order, descriptors).await.map_err(talk)?;
         // Reaped whatever it said; its exit code adds nothing to the report.
         self.child.wait().await.map_err(|e| Error::Process("wait for", e))?;
         if !answer.is_empty() {

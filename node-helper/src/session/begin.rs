@@ -102,18 +102,23 @@ pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Fa
     let (running, waiting) = enter(context, start).await.map_err(failed)?;
     let target_programs = waiting.target_programs;
     let outcome = waiting.go().await;
+    if let Ok(None) = outcome {
+        return Ok(running);
+    }
+    let Running { shim, target, .. } = running;
+    // First of all: the target's end waits for the shim to be reaped.
+    shim.end(&context.procfs, &[]).await;
     let error = match outcome {
-        Ok(None) => return Ok(running),
         Ok(Some((errno, kind))) if kind != UNPREPARED => {
-            running.shim.end(&context.procfs, &[]).await;
             return Err(not_executed(&program, errno, kind != MISSING, target_programs));
         }
-        Ok(Some((errno, _))) => Error::Unprepared(Errno::from_raw_os_error(errno)),
+        Ok(prepared) => {
+            let errno = prepared.map_or(Errno::IO, |(errno, _)| Errno::from_raw_os_error(errno));
+            Error::Unprepared(errno)
+        }
         Err(error) => error,
     };
-    let failure = failed(running.target.has_ended().await.map_or(error, Error::Process));
-    running.shim.end(&context.procfs, &[]).await;
-    Err(failure)
+    Err(failed(target.has_ended().await.map_or(error, Error::Process)))
 }
 
 /// The way to a shim that waits to be told to go on.
@@ -141,14 +146,22 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     if start.argv.is_empty() {
         return Err(Error::Incomplete("command"));
     }
-    let starting = Starting::new(context)?;
-    let (container, target) = pin(context, wanted).await?;
-    match join(context, &start, asked, &container, &target, starting).await {
-        Ok((shim, streams, exit_status, started, waiting)) => {
-            Ok((Running { shim, streams, exit_status, target, started }, waiting))
+    let mut starting = Starting::new(context)?;
+    let entered = match pin(context, wanted).await {
+        Ok((container, target)) => {
+            match join(context, &start, asked, &container, &target, &mut starting).await {
+                Ok((shim, streams, exit_status, started, waiting)) => {
+                    Ok((Running { shim, streams, exit_status, target, started }, waiting))
+                }
+                Err(error) => Err(target.has_ended().await.map_or(error, Error::Process)),
+            }
         }
-        Err(error) => Err(target.has_ended().await.map_or(error, Error::Process)),
+        Err(error) => Err(error),
+    };
+    if entered.is_err() {
+        starting.entry.end().await;
     }
+    entered
 }
 
 /// An entry process on its way into the session's cgroup: before it gets its
@@ -176,7 +189,7 @@ async fn join(
     asked: &Identity,
     container: &Container,
     target: &TargetProcess,
-    starting: Starting,
+    starting: &mut Starting,
 ) -> Result<Joined, Error> {
     let who = who::who(context, asked, start.trust_target, container, target).await?;
     let credentials = &who.identity.credentials;
@@ -210,9 +223,8 @@ async fn join(
     ]);
     target.confirm()?;
     let order = order(start, &who, container, target);
-    let Starting { entry, cgroup } = starting;
-    let cgroup = cgroup.await.map_err(|e| Error::Follow(e.into()))?;
-    let pid = entry.perform(order, descriptors).await?;
+    let cgroup = (&mut starting.cgroup).await.map_err(|e| Error::Follow(e.into()))?;
+    let pid = starting.entry.perform(order, descriptors).await?;
     // If anything fails from here on `go` is dropped, and the shim ends without
     // having started anything.
     let shim = Shim::new(pid, cgroup).map_err(Error::Follow)?;

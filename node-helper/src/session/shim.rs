@@ -39,21 +39,12 @@ pub(super) struct Shim {
 }
 
 impl Shim {
-    /// Takes the shim over from the entry process.
-    ///
-    /// Only a child of ours, born in `cgroup`, is taken: the report that named
-    /// it came from a process that shared its socket, for a moment, with one
-    /// the target sees.
+    /// Takes the shim over from the entry process: a child of ours, born in
+    /// `cgroup`. It may have ended already, with the target; from here on
+    /// somebody reaps it.
     pub fn new(pid: i32, cgroup: Option<SessionCgroup>) -> io::Result<Self> {
         let id = Pid::from_raw(pid).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let pidfd = pidfd_open(id, PidfdFlags::NONBLOCK)?;
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        waitid(WaitId::PidFd(pidfd.as_fd()), look)?;
-        if let Some(cgroup) = &cgroup
-            && !cgroup.members()?.contains(&pid)
-        {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
         Ok(Self { pid, pidfd: async_fd(pidfd)?, cgroup })
     }
 
