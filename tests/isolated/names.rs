@@ -67,7 +67,7 @@ macro_rules! assert_gives {
 }
 
 #[tokio::test]
-async fn a_plain_file_is_read_up_to_a_megabyte() -> Result<()> {
+async fn t27_a_plain_file_is_read_up_to_a_megabyte() -> Result<()> {
     let root = root()?;
     let file = root.path().join("etc/passwd");
     for size in [0, 1, 1 << 20] {
@@ -83,7 +83,7 @@ async fn a_plain_file_is_read_up_to_a_megabyte() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_no_file_is_refused() -> Result<()> {
+async fn t27_what_is_no_file_is_refused() -> Result<()> {
     let root = root()?;
     let file = root.path().join("etc/passwd");
     assert_gives!(passwd(root.path()).await?, Err(read::Error::Missing(_)));
@@ -102,7 +102,7 @@ async fn what_is_no_file_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn links_stay_inside_the_root() -> Result<()> {
+async fn t27_links_stay_inside_the_root() -> Result<()> {
     let root = root()?;
     let file = root.path().join("etc/passwd");
     let link = async |to: &str| {
@@ -157,7 +157,7 @@ impl Drop for Mounted {
 }
 
 #[tokio::test]
-async fn a_device_is_not_read() -> Result<()> {
+async fn t27_a_device_is_not_read() -> Result<()> {
     let mounted = Mounted::over_passwd("/dev/zero")?;
     assert_gives!(answer(&mounted.root).await?, Err(read::Error::NotRegular(_)));
     assert_eq!(children()?.trim(), mounted.unshare.id().to_string());
@@ -165,7 +165,7 @@ async fn a_device_is_not_read() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_file_longer_than_its_size_is_cut_off() -> Result<()> {
+async fn t27_a_file_longer_than_its_size_is_cut_off() -> Result<()> {
     // Its size is 0, and its length is some megabytes.
     let mounted = Mounted::over_passwd("/proc/kallsyms")?;
     assert_gives!(answer(&mounted.root).await?, Err(read::Error::TooLarge(_)));
@@ -174,7 +174,7 @@ async fn a_file_longer_than_its_size_is_cut_off() -> Result<()> {
 }
 
 #[tokio::test]
-async fn names_become_numbers() -> Result<()> {
+async fn t27_names_become_numbers() -> Result<()> {
     let root = root()?;
     let wanted = Wanted { user: Some(Id::Name("alice".into())), ..Wanted::default() };
     let passwd = "alice:x:1000:100::/home/alice:/bin/sh\n";
@@ -284,7 +284,7 @@ fn take_one_request(mut server: File) -> JoinHandle<Result<File>> {
 
 #[tokio::test]
 #[ignore = "needs root, to mount a FUSE file system: cargo xtask test runs it"]
-async fn a_file_system_without_a_server_costs_two_seconds() -> Result<()> {
+async fn t27_a_file_system_without_a_server_costs_two_seconds() -> Result<()> {
     let root = root()?;
     let _server = mount_fuse(&root.path().join("etc"))?;
     assert_gives!(passwd(root.path()).await?, Err(read::Error::TimedOut(_)));
@@ -293,7 +293,7 @@ async fn a_file_system_without_a_server_costs_two_seconds() -> Result<()> {
 
 #[tokio::test]
 #[ignore = "needs root, to mount a FUSE file system: cargo xtask test runs it"]
-async fn a_file_system_that_never_answers_costs_two_seconds() -> Result<()> {
+async fn t27_a_file_system_that_never_answers_costs_two_seconds() -> Result<()> {
     let root = root()?;
     let server = take_one_request(mount_fuse(&root.path().join("etc"))?);
     assert_gives!(answer(root.path()).await?, Err(read::Error::TimedOut(_)));

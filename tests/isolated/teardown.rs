@@ -166,7 +166,7 @@ async fn t53_a_session_that_kills_all_it_can_leaves_nothing() -> Result<()> {
 
 /// T59. The parent-death signal reaches the shim and the command only.
 #[tokio::test]
-async fn what_a_killed_helper_leaves_is_swept_up() -> Result<()> {
+async fn t59_what_a_killed_helper_leaves_is_swept_up() -> Result<()> {
     let script = |mark| format!("(busybox setsid busybox sleep {mark} &); sleep {mark}");
     let mut node = Node::start().await?;
     let request = node.request(&["sh", "-c", &script("72007")]);

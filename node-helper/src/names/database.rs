@@ -216,18 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn the_first_entry_of_a_user_counts() {
+    fn t28_the_first_entry_of_a_user_counts() {
         assert_eq!(passwd_entry(PASSWD, "root"), Ok(user(0, 0, "/root")));
         assert_eq!(passwd_entry(PASSWD, "alice"), Ok(user(1000, 100, "/home/alice")));
     }
 
     #[test]
-    fn the_last_line_needs_no_end_and_home_may_be_empty() {
+    fn t28_the_last_line_needs_no_end_and_home_may_be_empty() {
         assert_eq!(passwd_entry(PASSWD, "last"), Ok(user(u32::MAX - 1, u32::MAX - 1, "")));
     }
 
     #[test]
-    fn comments_and_nis_lines_are_nobody() {
+    fn t28_comments_and_nis_lines_are_nobody() {
         for name in ["bob", "#alice", "# alice", "+", "+bob", "-bob", "ali", "alice2", "Alice"] {
             let unknown = Error::Unknown { file: File::Passwd, name: name.into() };
             assert_eq!(passwd_entry(PASSWD, name), Err(unknown), "{name}");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_none_are_not_looked_up() {
+    fn t28_names_that_are_none_are_not_looked_up() {
         let long = "a".repeat(257);
         let text = [PASSWD, b"\n:x:5:5::/:\n", long.as_bytes(), b":x:5:5::/:"].concat();
         for name in ["", "0", "1000", "x:0", "a\nb", "a\0", &long] {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_has_exactly_its_fields() {
+    fn t28_an_entry_has_exactly_its_fields() {
         for (line, found) in [
             ("bob", 1),
             ("bob:0", 2),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_digits_below_the_largest() {
+    fn t28_an_id_is_digits_below_the_largest() {
         for id in [
             "",
             "-1",
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn nul_bytes_are_refused_in_the_entry_only() {
+    fn t28_nul_bytes_are_refused_in_the_entry_only() {
         assert_eq!(passwd_fault(b"bob:x:0:0::/:/bin/sh\0"), Fault::Nul);
         assert_eq!(passwd_fault(b"bob:x\0:0:0::/:/bin/sh"), Fault::Nul);
         let text = b"eve\0:x:0:0::/:\nbob\0:x:0:0::/:/bin/sh\nbob:x:8:9::/:/bin/sh";
@@ -301,14 +301,14 @@ mod tests {
     }
 
     #[test]
-    fn carriage_returns_belong_to_the_last_field() {
+    fn t28_carriage_returns_belong_to_the_last_field() {
         let text = b"root:x:0:0::/root:/bin/sh\r\nbob:x:8:9::/home:/bin/sh\r\n";
         assert_eq!(passwd_entry(text, "bob"), Ok(user(8, 9, "/home")));
         assert_eq!(memberships(b"staff:x:50:bob\r\n", "bob"), [0; 0]);
     }
 
     #[test]
-    fn groups_have_numbers() {
+    fn t28_groups_have_numbers() {
         let text = b"#staff:x:0:\nstaff:x:50:a,b\nstaff:x:0:\nlast:x:51:";
         assert_eq!(group_id(text, "staff"), Ok(50));
         assert_eq!(group_id(text, "last"), Ok(51));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_named_in_full_and_by_sound_entries() {
+    fn t28_members_are_named_in_full_and_by_sound_entries() {
         let text = b"root:x:0:root\n#wheel:x:1:bob\n+wheel:x:2:bob\nz:x:90:bob\n\
             short:3:bob\nlong:x:4:bob:\nnul\0:x:5:bob\nid:x:4294967295:bob\n\
             other:x:6:bobby,bo\na:x:10:alice,bob\nagain:x:90:bob,bob\n\n";
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_one_line_a_user_understands() {
+    fn t28_errors_are_one_line_a_user_understands() {
         let says = |text, name| passwd_entry(text, name).unwrap_err().to_string();
         assert_eq!(says(b"", "alice"), "the container's /etc/passwd has no user \"alice\"");
         assert_eq!(
