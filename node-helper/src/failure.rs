@@ -1,6 +1,7 @@
 //! From an error of ours to what the client is told: one line, and what to do.
 
 use std::error::Error;
+use std::io::Write;
 
 use kpexec_protocol::{Failure, Reason};
 
@@ -14,6 +15,13 @@ pub fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Says something on stderr, which the client shows with a failure, and with -v.
+/// Nobody may be left to hear it, which is no reason to end: unlike `eprintln!`
+/// it does not panic then.
+pub(crate) fn tell(what: &str) {
+    let _nobody = writeln!(std::io::stderr(), "{what}");
 }
 
 /// The standard library and rustix put the number behind the words; the words
@@ -38,6 +46,10 @@ const NOT_TRUSTED: &str = "above profile general only the toolset's programs are
 /// file is there, `target_programs` whether the target's can be executed at all.
 pub fn not_executed(program: &[u8], errno: i32, there: bool, target_programs: bool) -> Failure {
     let program = String::from_utf8_lossy(program);
+    if !there && !target_programs {
+        let message = format!("{program}: not found in the toolset");
+        return Failure { reason: Reason::NotFound.into(), message, hint: NOT_TRUSTED.to_owned() };
+    }
     if !there {
         let hint = "the toolset's programs and the target's PATH were searched".to_owned();
         let hint = match &*program {
@@ -78,6 +90,9 @@ mod tests {
         assert_eq!(denied.reason(), Reason::NotExecutable);
         assert_eq!(denied.message, "/etc/passwd: cannot be executed: Permission denied");
         assert_eq!(denied.hint, "");
+        let toolset = not_executed(b"app", libc::ENOENT, false, false);
+        assert_eq!(toolset.reason(), Reason::NotFound);
+        assert!(toolset.hint.contains("--trust-target"), "{}", toolset.hint);
         let untrusted = not_executed(b"/bin/app", libc::EACCES, true, false);
         assert!(untrusted.hint.contains("--trust-target"), "{}", untrusted.hint);
         let line = not_executed(b"ls /", libc::ENOENT, false, true);

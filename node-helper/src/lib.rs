@@ -5,12 +5,11 @@
 //! 1. [`serve`] takes the request from the client;
 //! 2. [`cri`] asks the container runtime about the target;
 //! 3. [`target`] pins the target's process and reads its facts;
-//! 4. [`names`] looks up in the target what was asked for by name;
-//! 5. [`enter`] makes a plan of them and performs it in a process of its own;
-//! 6. [`session`] carries bytes and signals until the command has ended, and
-//! 4. [`enter`] makes a plan of them and performs it in a process of its own,
+//! 4. [`names`] looks up in the target what was asked for by name, and
+//!    [`identity`] decides who the session is;
+//! 5. [`enter`] makes a plan of it and performs that in a process of its own,
 //!    which [`cgroup`] keeps track of with all that comes of it;
-//! 5. [`session`] carries bytes and signals until the command has ended, and
+//! 6. [`session`] carries bytes and signals until the command has ended, and
 //!    leaves nothing behind.
 
 pub mod cgroup;

@@ -11,6 +11,7 @@ use kpexec_protocol::helper_server::{Helper, HelperServer};
 use kpexec_protocol::{ClientMessage, ServerMessage};
 use nix::sys::prctl;
 use rustix::fd::{AsFd, BorrowedFd};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capability_is_in_bounding_set};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -24,6 +25,7 @@ use crate::cgroup::Cgroups;
 use crate::enter::seal::SealedBinary;
 use crate::identity;
 use crate::session::{self, Context};
+use crate::sys::call::join_new_session_keyring;
 use crate::target::Procfs;
 use crate::target::status::status;
 use crate::{TOOLSET, wait};
@@ -100,7 +102,13 @@ fn own_means(procfs: &Procfs) -> io::Result<identity::Helper> {
         capability_is_in_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_ok()
     };
     let known = (0..u64::BITS).take_while(known).fold(0, |all, number| all | 1 << number);
-    Ok(identity::Helper { permitted: status.permitted, known, filtered: status.filtered })
+    Ok(identity::Helper {
+        permitted: status.permitted,
+        known,
+        filtered: status.filtered,
+        // Ours too: what it forbids to us it forbids to what we start.
+        own_keyring: join_new_session_keyring() != Err(Errno::PERM),
+    })
 }
 
 async fn serve(context: Arc<Context>) -> Result<(), Error> {

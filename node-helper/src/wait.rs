@@ -10,7 +10,7 @@ use rustix::io;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cgroup::Cgroups;
-use crate::failure::chain;
+use crate::failure::{chain, tell};
 use crate::target::Procfs;
 
 /// How long the helper stays without a session.
@@ -32,7 +32,7 @@ pub fn main() -> std::io::Result<()> {
     leave_network()?;
     let procfs = Procfs::open()?;
     let cgroups = Cgroups::open(&procfs).inspect_err(|error| {
-        eprintln!("sessions whose helper is killed are not swept up: {}", chain(error));
+        tell(&format!("sessions whose helper is killed are not swept up: {}", chain(error)));
     });
     let cgroups = cgroups.ok();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -76,12 +76,12 @@ async fn idle(procfs: &Procfs, cgroups: Option<&Cgroups>) -> std::io::Result<()>
 /// again.
 async fn sweep(procfs: &Procfs, cgroups: &Cgroups) {
     let found = cgroups.left_behind(procfs).unwrap_or_else(|error| {
-        eprintln!("{}", chain(&error));
+        tell(&chain(&error));
         Vec::new()
     });
     for cgroup in found {
         if !cgroup.remove(Instant::now() + SWEEP).await {
-            eprintln!("processes of a session are left, whose helper was killed");
+            tell("processes of a session are left, whose helper was killed");
         }
     }
 }

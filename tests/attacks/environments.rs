@@ -86,8 +86,12 @@ async fn t05_no_program_of_the_target_runs_unless_it_was_named() -> Result<()> {
     // By name, it is what the operator wants; but not with more than general.
     node.output(&["/bin/tar"]).await?;
     assert_eq!(marks(&node.container)?, ["ran-tar"]);
+    // Nor by a link that leads past the view's mounts.
+    std::os::unix::fs::symlink("/proc/1/root/bin/tar", node.container.path("/bin/past"))?;
+    node.output(&["/bin/past"]).await?;
+    assert_eq!(marks(&node.container)?, ["ran-tar"], "the link leads nowhere");
     let sysadmin = Identity { profile: Profile::Sysadmin.into(), ..Identity::default() };
-    for program in ["tar", "/bin/tar", "mount"] {
+    for program in ["tar", "/bin/tar", "mount", "past", "/bin/past", "/.kpexec/../bin/past"] {
         let request = Start { identity: Some(sysadmin.clone()), ..node.request(&[program]) };
         let failure = node.run(request, b"").await?.failure.context("it ran")?;
         ensure!(failure.hint.contains("--trust-target"), "{program}: {failure:?}");

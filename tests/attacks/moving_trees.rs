@@ -101,7 +101,9 @@ async fn t25_no_exchanged_folder_leads_to_the_node() -> Result<()> {
     let node = Node::around(tempting(&canary)?, &[]).await?;
     canary.touched()?;
     let attacks = ["/tmp/t /tmp/link", "/t /lure"]
-        .map(|names| node.container.spawn(&format!("exec /attacks/swap {names}")));
+        .into_iter()
+        .map(|names| node.container.spawn(&format!("exec /attacks/swap {names}")))
+        .collect::<Result<Vec<_>>>()?;
     let mut race = Race::against("kpexec", 400);
     let (mut ran, mut refused) = (0, 0);
     while race.goes_on() {

@@ -55,6 +55,8 @@ pub struct Outcome {
     pub failure: Option<kpexec_protocol::Failure>,
     /// Of the session's start.
     pub notices: Vec<String>,
+    /// Who it was, as the helper told.
+    pub identity: String,
 }
 
 impl Outcome {
@@ -197,7 +199,10 @@ pub async fn collect(mut answers: Streaming<ServerMessage>) -> Result<Outcome> {
                     Some(exit::Status::Signal(signal)) => outcome.signal = Some(signal),
                     None => bail!("an exit without a status"),
                 },
-                Some(Answer::Started(started)) => outcome.notices = started.notices,
+                Some(Answer::Started(started)) => {
+                    outcome.notices = started.notices;
+                    outcome.identity = started.identity;
+                }
                 Some(Answer::StdinTaken(_)) => {}
                 None => bail!("an empty answer"),
             }

@@ -126,8 +126,12 @@ impl Bench {
             labelled: target.label != own_label && target.label.is_some(),
             own_users: target.namespace(Namespace::User).is_some(),
         };
-        let helper =
-            Helper { permitted: own.permitted, known: own.permitted, filtered: own.filtered };
+        let helper = Helper {
+            permitted: own.permitted,
+            known: own.permitted,
+            filtered: own.filtered,
+            own_keyring: true,
+        };
         let identity = decide(&Asked::default(), &facts, &helper)?;
         say("before", "pin", micros(pinned - begun));
         say("before", "reach", micros(reached - pinned));

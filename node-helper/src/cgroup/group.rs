@@ -11,6 +11,7 @@ use rustix::io::{self, Errno};
 use rustix::process::Signal;
 
 use super::hierarchy::Hierarchy;
+use crate::failure::tell;
 use crate::signal;
 
 /// How often we look whether all are gone.
@@ -112,7 +113,7 @@ impl SessionCgroup {
     /// Says why somebody is left, if it is not that they do not die.
     fn say(&self, killed: io::Result<()>) {
         if let Err(errno) = killed {
-            eprintln!("the cgroup {} cannot be killed: {errno}", self.name);
+            tell(&format!("the cgroup {} cannot be killed: {errno}", self.name));
         }
     }
 

@@ -110,7 +110,9 @@ impl Step {
             Self::CloseDescriptors => {
                 "a directory descriptor is a way out of the root (CVE-2016-8649, CVE-2024-21626)"
             }
-            Self::GiveUpPrivileges => "after the label, whose change it can forbid (A30)",
+            Self::GiveUpPrivileges => {
+                "as late as can be: it cannot be undone, and lets a filter be taken without CAP_SYS_ADMIN: seccomp(2) (A29)"
+            }
             Self::Filter => "the last of all: it may forbid whatever the steps before it do (A8)",
             Self::Start => "the only step that the target can see",
         }

@@ -23,6 +23,7 @@ use super::message::{Descriptor, Limit, Order, Report, Role};
 use super::plan::{Needs, Step, plan};
 use super::start::start;
 use super::{inherited, seal, spawn};
+use crate::failure::tell;
 use crate::sys::call;
 use crate::sys::page::SharedNumber;
 use crate::sys::seccomp::install_seccomp_filter;
@@ -115,11 +116,7 @@ impl Entry {
             no_new_privs: self.order.no_new_privs,
         };
         for step in plan(&needs) {
-            self.step(step).map_err(|error| {
-                // The client shows it with the failure.
-                eprintln!("{} comes {}", step.name(), step.reason());
-                refused(step.name(), &error)
-            })?;
+            self.step(step).map_err(|error| refused(step.name(), &error))?;
         }
         Ok(())
     }
@@ -138,7 +135,7 @@ impl Entry {
             Step::VerifyIdentity => Ok(self.credentials().verify()?),
             Step::HardenAgain => harden_again(),
             Step::CloseDescriptors => self.close_descriptors(),
-            Step::GiveUpPrivileges => nix_call("set no_new_privs", prctl::set_no_new_privs()),
+            Step::GiveUpPrivileges => give_up_privileges(),
             Step::Start => self.start(),
         }
     }
@@ -181,7 +178,7 @@ impl Entry {
     fn assemble_view(&mut self) -> Result<(), Error> {
         if !tools_overlay::assemble(&self.take_parts(), self.order.target_programs)? {
             // The client shows it with -v.
-            eprintln!("there is no /proc: this kernel cannot make one, and the container has none");
+            tell("there is no /proc: this kernel cannot make one, and the container has none");
         }
         Ok(())
     }
@@ -211,7 +208,7 @@ impl Entry {
             }
             // The client shows it with -v.
             Err(errno) => {
-                eprintln!("the container's working directory cannot be entered: {errno}");
+                tell(&format!("the container's working directory cannot be entered: {errno}"));
             }
             Ok(()) => {}
         }
@@ -304,19 +301,29 @@ const ENTRY_NAME: &CStr = c"kpexec-enter";
 
 fn harden_again() -> Result<(), Error> {
     nix_call("forbid dumps", prctl::set_dumpable(false))?;
-    nix_call("die with the helper", prctl::set_pdeathsig(Signal::SIGKILL))
+    nix_call("die with the helper", prctl::set_pdeathsig(Signal::SIGKILL))?;
+    match (prctl::get_dumpable(), prctl::get_pdeathsig()) {
+        (Ok(false), Ok(Some(Signal::SIGKILL))) => Ok(()),
+        _ => Err(Error::Call("read back what was set", Errno::PERM)),
+    }
+}
+
+/// Read back, as the identity is: a filter of the target may have the call do
+/// nothing.
+fn give_up_privileges() -> Result<(), Error> {
+    nix_call("set no_new_privs", prctl::set_no_new_privs())?;
+    match prctl::get_no_new_privs() {
+        Ok(true) => Ok(()),
+        _ => Err(Error::Call("set no_new_privs", Errno::PERM)),
+    }
 }
 
 /// A helper pod under the runtime's default seccomp profile may not call
-/// keyctl(2). Then no key can have been added to the keyring by us either.
+/// keyctl(2). Then no key can have been added to the keyring by us either; the
+/// identity that is told to the client says so.
 fn leave_keyring() -> Result<(), Error> {
     match call::join_new_session_keyring() {
-        Err(Errno::PERM) => {
-            // The client shows it with -v.
-            eprintln!("the session keeps the helper's keyring: keyctl(2) is refused to the helper");
-            Ok(())
-        }
-        Ok(()) | Err(Errno::NOSYS) => Ok(()),
+        Ok(()) | Err(Errno::NOSYS | Errno::PERM) => Ok(()),
         Err(errno) => Err(Error::Call("join a new one", errno)),
     }
 }

@@ -19,7 +19,11 @@ pub(super) fn start(
     let argv = c_strings(&order.argv)?;
     let env = c_strings(&order.env)?;
     let program = order.argv.first().ok_or(Errno::INVAL)?;
-    let candidates = c_strings(&candidates(program, search_path(&order.env)))?;
+    let mut candidates = candidates(program, search_path(&order.env));
+    if !order.target_programs {
+        candidates.retain(|path| is_ours(path));
+    }
+    let candidates = c_strings(&candidates)?;
     let command = Command {
         candidates: &candidates,
         argv: &argv,
@@ -41,6 +45,15 @@ fn candidates(program: &[u8], path: &[u8]) -> Vec<Vec<u8>> {
         .filter(|folder| folder.starts_with(b"/"))
         .map(|folder| [folder, program].join(&b'/'))
         .collect()
+}
+
+/// Whether a path leads to the toolset whatever the target does: that its mounts
+/// are noexec is not enough, because a link through `/proc/1/root` leads to
+/// where they are not (threat model, A2).
+pub fn is_ours(path: &[u8]) -> bool {
+    let folder = tools_overlay::MOUNT_POINT.as_bytes();
+    let below = path.strip_prefix(folder).filter(|rest| rest.starts_with(b"/"));
+    below.is_some_and(|rest| rest.split(|byte| *byte == b'/').all(|part| part != b".."))
 }
 
 /// The value of `PATH`; the last one wins, as in the environment itself.
@@ -82,6 +95,16 @@ mod tests {
         let env = [b"PATH=/a".to_vec(), b"HOME=/".to_vec(), b"PATH=/b".to_vec()];
         assert_eq!(search_path(&env), b"/b");
         assert!(search_path(&[]).is_empty());
+    }
+
+    #[test]
+    fn nothing_but_the_toolset_is_ours() {
+        assert!(is_ours(b"/.kpexec/bin/ip"));
+        for path in
+            [&b"/usr/bin/ip"[..], b"ip", b"./ip", b"/.kpexec", b"/.kpexecs/ip", b"/.kpexec/../ip"]
+        {
+            assert!(!is_ours(path), "{}", String::from_utf8_lossy(path));
+        }
     }
 
     #[test]

@@ -20,13 +20,15 @@ pub fn decide(asked: &Asked, target: &Facts, helper: &Helper) -> Result<Identity
     let no_new_privs =
         asked.no_new_privs || asked.profile == Profile::Restricted || parity && target.no_new_privs;
 
-    let held = Held { capabilities, seccomp, no_new_privs, parity };
+    let held = Held { uid, gid, groups: &groups, capabilities, seccomp, no_new_privs, parity };
     let guard = guard(&held, asked.trust_target, target, helper)?;
     if guard == Guard::Shield {
         capabilities |= SHIELD;
     }
     Ok(Identity {
-        target_programs: parity || asked.trust_target || capabilities & !(GENERAL | SHIELD) == 0,
+        target_programs: guard == Guard::Parity
+            || asked.trust_target
+            || capabilities & !(GENERAL | SHIELD) == 0,
         credentials: Credentials { uid, gid, groups, capabilities },
         guard,
         no_new_privs,
@@ -38,7 +40,10 @@ pub fn decide(asked: &Asked, target: &Facts, helper: &Helper) -> Result<Identity
 }
 
 /// What bears on whether the session is safe.
-struct Held {
+struct Held<'a> {
+    uid: u32,
+    gid: u32,
+    groups: &'a [u32],
     capabilities: Capabilities,
     seccomp: Seccomp,
     no_new_privs: bool,
@@ -46,7 +51,12 @@ struct Held {
 }
 
 /// What keeps the target from gaining by the session.
-fn guard(held: &Held, trusted: bool, target: &Facts, helper: &Helper) -> Result<Guard, Refusal> {
+fn guard(
+    held: &Held<'_>,
+    trusted: bool,
+    target: &Facts,
+    helper: &Helper,
+) -> Result<Guard, Refusal> {
     let exceeds = |capabilities: Capabilities| capabilities & !target.reach != 0;
     let privileges = held.no_new_privs || !target.no_new_privs;
     let traceable = target.reach & SYS_PTRACE != 0;
@@ -54,7 +64,8 @@ fn guard(held: &Held, trusted: bool, target: &Facts, helper: &Helper) -> Result<
         return Ok(Guard::OwnCapabilities);
     }
     let confined = (held.seccomp == Seccomp::Target || !target.filtered) && privileges;
-    if held.parity && confined && !exceeds(held.capabilities) {
+    let equal = is_equal(held, target, traceable);
+    if held.parity && confined && equal && !exceeds(held.capabilities) {
         return Ok(Guard::Parity);
     }
     let gain = if traceable {
@@ -73,6 +84,17 @@ fn guard(held: &Held, trusted: bool, target: &Facts, helper: &Helper) -> Result<
         return Ok(Guard::None);
     }
     Err(Refusal::Between(gain))
+}
+
+/// Whether who takes the session over becomes nobody else by it. Supplementary
+/// groups are not compared by the kernel, so they must be the target's own. User,
+/// group and capabilities are: only who may trace any process gains those that
+/// it has not yet.
+fn is_equal(held: &Held<'_>, target: &Facts, traceable: bool) -> bool {
+    let known = |group: &u32| target.groups.contains(group) || target.gid == *group;
+    let same_user = (held.uid, held.gid) == (target.uid, target.gid);
+    let same_capabilities = held.capabilities & !target.permitted == 0;
+    held.groups.iter().all(known) && (!traceable || same_user && same_capabilities)
 }
 
 /// User, group and supplementary groups. A user without a group gets group 0,
@@ -103,11 +125,13 @@ fn capabilities(
     let wanted = (base & !asked.drop | asked.add) & helper.known;
     let lacking = wanted & !available(target, helper);
     // "All" is what the node can give; a capability given by name is that one.
-    let everything = base == ALL || asked.add & helper.known == helper.known;
-    if lacking != 0 && !everything {
-        return Err(Refusal::Lacking(names(lacking)));
+    let all_added = asked.add & helper.known == helper.known;
+    let everything = base == ALL || all_added;
+    let named = if all_added { 0 } else { asked.add & lacking };
+    if named != 0 || (lacking != 0 && !everything) {
+        return Err(Refusal::Lacking(names(if named != 0 { named } else { lacking })));
     }
-    if asked.add & !helper.known != 0 && !everything {
+    if asked.add & !helper.known != 0 && !all_added {
         return Err(Refusal::Lacking(names(asked.add & !helper.known)));
     }
     Ok((wanted & !lacking, lacking))

@@ -2,11 +2,11 @@
 
 use kpexec_protocol::profile::{Capabilities, SHIELD};
 
-use super::{Guard, Identity};
+use super::{Guard, Helper, Identity};
 
 impl Identity {
     /// One line that says who the session is and how it is confined.
-    pub fn describe(&self) -> String {
+    pub fn describe(&self, helper: &Helper) -> String {
         let who = &self.credentials;
         let mut text = format!("uid {}, gid {}", who.uid, who.gid);
         if !who.groups.is_empty() {
@@ -18,18 +18,23 @@ impl Identity {
         text += ", capabilities: ";
         text += if own == 0 { "none".to_owned() } else { names(own) }.as_str();
         if shield {
-            text += &format!(" and {} as a shield", names(SHIELD));
+            text += &format!(", {} as a shield", names(SHIELD));
         }
         if self.no_new_privs {
             text += ", no new privileges";
         }
         text += if self.target_filter {
             ", seccomp: the container's"
+        } else if helper.filtered {
+            ", seccomp: the runtime's"
         } else {
-            ", seccomp: the helper's"
+            ", seccomp: none"
         };
         text +=
             if self.target_label { ", label: the container's" } else { ", label: the helper's" };
+        if !helper.own_keyring {
+            text += ", keyring: the helper's";
+        }
         text
     }
 }

@@ -78,6 +78,8 @@ pub struct Helper {
     pub known: Capabilities,
     /// Whether it has a seccomp filter, which every session inherits.
     pub filtered: bool,
+    /// Whether sessions get a keyring of their own: keyctl(2) may be forbidden.
+    pub own_keyring: bool,
 }
 
 /// The identity of a session.
@@ -141,7 +143,7 @@ pub enum Gain {
     #[error("no capability is left that would shield the session")]
     NoShield,
     /// The profile promises parity, and a flag takes that away.
-    #[error("the session would be less confined than the container is")]
+    #[error("the session would be more than the container is, without being shielded from it")]
     LessConfined,
 }
 
@@ -153,7 +155,7 @@ impl Refusal {
             Self::HelperFiltered => "are kpexec and the helper image of one version?",
             Self::FilterUnknown => "--profile general needs no filter of the container's",
             Self::Between(Gain::LessConfined) => {
-                "leave --seccomp out, or take an elevated profile such as general"
+                "leave out what goes beyond the container, or take an elevated profile such as general"
             }
             Self::Between(_) => {
                 "--profile target confines the session as the container is; --trust-target accepts \

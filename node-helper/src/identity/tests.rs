@@ -34,11 +34,16 @@ fn privileged() -> Facts {
 
 /// A helper pod as the client makes it by default.
 fn helper() -> Helper {
-    Helper { permitted: GENERAL | 1 << 21 | SHIELD, known: KNOWN, filtered: true }
+    Helper {
+        permitted: GENERAL | 1 << 21 | SHIELD,
+        known: KNOWN,
+        filtered: true,
+        own_keyring: true,
+    }
 }
 
 fn wide_helper() -> Helper {
-    Helper { permitted: KNOWN & !SYS_RESOURCE, known: KNOWN, filtered: false }
+    Helper { permitted: KNOWN & !SYS_RESOURCE, known: KNOWN, ..Helper::default() }
 }
 
 fn profile(profile: Profile) -> Asked {
@@ -133,6 +138,26 @@ fn parity_with_less_confinement_is_refused() {
 }
 
 #[test]
+fn parity_is_no_other_user_and_no_more() {
+    let groups = Asked { groups: Some(vec![999]), ..profile(Profile::Target) };
+    assert_eq!(between(decided(&groups, &hardened())), Gain::LessConfined);
+    let own = Asked { groups: Some(vec![65532]), ..profile(Profile::Target) };
+    assert_eq!(decided(&own, &hardened()).unwrap().guard, Guard::Parity);
+    let tracer = Facts { reach: GENERAL, permitted: SYS_PTRACE, ..hardened() };
+    let root = Asked { user: Some(0), ..profile(Profile::Target) };
+    assert_eq!(between(decided(&root, &tracer)), Gain::Traceable);
+    let more = Asked { add: NET_BIND_SERVICE, ..profile(Profile::Target) };
+    assert_eq!(between(decided(&more, &tracer)), Gain::Traceable);
+}
+
+#[test]
+fn beyond_parity_the_targets_programs_need_trust_too() {
+    let asked = Asked { add: NET_ADMIN, ..profile(Profile::Target) };
+    let found = decide(&asked, &hardened(), &wide_helper()).unwrap();
+    assert_eq!((found.guard, found.target_programs), (Guard::OwnCapabilities, false));
+}
+
+#[test]
 fn a_target_that_traces_is_entered_by_parity_or_trust_only() {
     let tracer = Facts { reach: GENERAL, permitted: GENERAL, filtered: true, ..hardened() };
     assert_eq!(between(decided(&Asked::default(), &tracer)), Gain::Traceable);
@@ -172,6 +197,9 @@ fn all_is_what_the_node_can_give() {
         assert!(!found.target_programs, "above general only the toolset's programs run");
         assert_eq!(found.notices(), ["this node does not give: SYS_RESOURCE"]);
     }
+    let named = Asked { add: SYS_RESOURCE, ..profile(Profile::Sysadmin) };
+    let refused = decide(&named, &plain(), &wide_helper()).unwrap_err();
+    assert_eq!(refused, Refusal::Lacking("SYS_RESOURCE".into()));
     let named = Asked { add: SYS_RESOURCE, ..Asked::default() };
     let refused = decide(&named, &plain(), &wide_helper()).unwrap_err();
     assert_eq!(refused, Refusal::Lacking("SYS_RESOURCE".into()));
@@ -216,10 +244,10 @@ fn above_general_the_targets_programs_need_trust() {
 #[test]
 fn an_identity_is_described_in_one_line() {
     let asked = Asked { user: Some(1000), groups: Some(vec![7, 8]), ..Asked::default() };
-    let text = decided(&asked, &plain()).unwrap().describe();
+    let text = decided(&asked, &plain()).unwrap().describe(&helper());
     assert_eq!(
         text,
-        "uid 1000, gid 0, groups 7 8, capabilities: none and BLOCK_SUSPEND as a shield, \
-         seccomp: the helper's, label: the helper's"
+        "uid 1000, gid 0, groups 7 8, capabilities: none, BLOCK_SUSPEND as a shield, \
+         seccomp: the runtime's, label: the helper's"
     );
 }

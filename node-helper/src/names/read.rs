@@ -21,6 +21,7 @@ use super::PROCESS_NAME;
 use super::database::File;
 use crate::enter::credentials;
 use crate::enter::seal::SealedBinary;
+use crate::failure::tell;
 use crate::sys::call;
 
 /// The largest file that is read, in bytes: 10,000 users.
@@ -160,7 +161,7 @@ pub fn main(path: Option<&OsStr>) -> ExitCode {
 fn prepare() -> Result<(), Code> {
     let unprepared = |what: &str, error: &dyn std::error::Error| {
         // The client shows it with -v.
-        eprintln!("the process that reads names cannot {what}: {error}");
+        tell(&format!("the process that reads names cannot {what}: {error}"));
         Code::UNPREPARED
     };
     prctl::set_dumpable(false).map_err(|e| unprepared("forbid dumps", &e))?;

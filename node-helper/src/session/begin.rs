@@ -24,7 +24,8 @@ use crate::cgroup::SessionCgroup;
 use crate::cri::{self, Container, Runtime};
 use crate::enter::message::{Descriptor, Role};
 use crate::enter::spawn::{self, EntryProcess};
-use crate::failure::{chain, not_executed, ours};
+use crate::enter::start::is_ours;
+use crate::failure::{chain, not_executed, ours, tell};
 use crate::sys::start::{EXEC_ERROR_SIZE, MISSING, UNPREPARED};
 use crate::target::{Namespace, TargetProcess, process};
 
@@ -59,6 +60,8 @@ enum Error {
     Unmapped { kind: &'static str, id: u32 },
     #[error(transparent)]
     Who(#[from] who::Error),
+    #[error("{0}: cannot be executed: Permission denied")]
+    NotOurs(String),
     #[error("cannot open /dev/null")]
     Null(#[source] Errno),
     #[error("cannot prepare the view")]
@@ -99,7 +102,10 @@ impl Error {
 pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Failure> {
     let program = start.argv.first().cloned().unwrap_or_default();
     let failed = |error: Error| ours(&error, error.hint());
-    let (running, waiting) = enter(context, start).await.map_err(failed)?;
+    let (running, waiting) = enter(context, start).await.map_err(|error| match error {
+        Error::NotOurs(_) => not_executed(&program, libc::EACCES, true, false),
+        error => failed(error),
+    })?;
     let target_programs = waiting.target_programs;
     let outcome = waiting.go().await;
     if let Ok(None) = outcome {
@@ -159,7 +165,7 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
         Err(error) => Err(error),
     };
     if entered.is_err() {
-        starting.entry.end().await;
+        starting.abandon().await;
     }
     entered
 }
@@ -169,14 +175,31 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
 /// milliseconds for it, in which the runtime is asked.
 struct Starting {
     entry: EntryProcess,
-    cgroup: JoinHandle<Option<SessionCgroup>>,
+    /// Taken once it is there.
+    cgroup: Option<JoinHandle<Option<SessionCgroup>>>,
 }
 
 impl Starting {
     fn new(context: &Context) -> Result<Self, Error> {
         let entry = EntryProcess::start(&context.binary)?;
         let cgroup = cgroup(context, entry.pid());
-        Ok(Self { entry, cgroup })
+        Ok(Self { entry, cgroup: Some(cgroup) })
+    }
+
+    /// The cgroup, once the entry process is in it.
+    async fn cgroup(&mut self) -> Result<Option<SessionCgroup>, Error> {
+        match self.cgroup.take() {
+            Some(moving) => moving.await.map_err(|e| Error::Follow(e.into())),
+            None => Ok(None),
+        }
+    }
+
+    /// Ends the entry process. Not before it was moved: its PID could be
+    /// another's by then, which would be moved instead, and killed.
+    async fn abandon(&mut self) {
+        let cgroup = self.cgroup().await;
+        self.entry.end().await;
+        drop(cgroup);
     }
 }
 
@@ -192,6 +215,10 @@ async fn join(
     starting: &mut Starting,
 ) -> Result<Joined, Error> {
     let who = who::who(context, asked, start.trust_target, container, target).await?;
+    let program = start.argv.first().map(|program| program.as_ref()).unwrap_or_default();
+    if !who.identity.target_programs && program.contains(&b'/') && !is_ours(program) {
+        return Err(Error::NotOurs(String::from_utf8_lossy(program).into_owned()));
+    }
     let credentials = &who.identity.credentials;
     let terminal_owner = owner(target, credentials.uid, credentials.gid)?;
     for group in &credentials.groups {
@@ -223,7 +250,8 @@ async fn join(
     ]);
     target.confirm()?;
     let order = order(start, &who, container, target);
-    let cgroup = (&mut starting.cgroup).await.map_err(|e| Error::Follow(e.into()))?;
+    let cgroup = starting.cgroup().await?;
+    let has_cgroup = cgroup.is_some();
     let pid = starting.entry.perform(order, descriptors).await?;
     // If anything fails from here on `go` is dropped, and the shim ends without
     // having started anything.
@@ -234,7 +262,7 @@ async fn join(
     let receiver = |fd: OwnedFd| Receiver::from_owned_fd(fd).map_err(Error::Follow);
     let target_programs = who.identity.target_programs;
     let waiting = Waiting { go, exec_error: receiver(exec_error)?, target_programs };
-    let started = started(&who.identity, target, context.node_network);
+    let started = started(&who.identity, target, context, has_cgroup);
     Ok((shim, streams, receiver(exit_status)?, started, waiting))
 }
 
@@ -248,10 +276,7 @@ fn cgroup(context: &Context, pid: i32) -> JoinHandle<Option<SessionCgroup>> {
             Err(error) => Err(chain(error)),
         };
         // The client shows it with a failure, and with -v.
-        made.inspect_err(|why| {
-            eprintln!("the session has no cgroup: if it kills its shim, it may outlive us: {why}");
-        })
-        .ok()
+        made.inspect_err(|why| tell(&format!("the session has no cgroup: {why}"))).ok()
     })
 }
 

@@ -3,6 +3,7 @@
 
 use kpexec_protocol::{Start, Started, Terminal};
 
+use super::Context;
 use super::who::Who;
 use crate::cri::Container;
 use crate::enter::message::{Label, Limit, Order};
@@ -55,7 +56,12 @@ fn limits(limits: &[target::Limit]) -> Vec<Limit> {
 }
 
 /// What the operator is told before the first byte of output.
-pub(super) fn started(identity: &Identity, target: &TargetProcess, node_network: u64) -> Started {
+pub(super) fn started(
+    identity: &Identity,
+    target: &TargetProcess,
+    context: &Context,
+    has_cgroup: bool,
+) -> Started {
     let kinds = [
         (Namespace::Network, "network"),
         (Namespace::Pid, "processes"),
@@ -63,7 +69,7 @@ pub(super) fn started(identity: &Identity, target: &TargetProcess, node_network:
     ];
     let is_shared = |kind| {
         target.namespace(kind).is_none()
-            || kind == Namespace::Network && target.is_in(kind, node_network)
+            || kind == Namespace::Network && target.is_in(kind, context.node_network)
     };
     let shared = kinds.iter().filter(|(kind, _)| is_shared(*kind));
     let shared: Vec<&str> = shared.map(|(_, name)| *name).collect();
@@ -71,5 +77,8 @@ pub(super) fn started(identity: &Identity, target: &TargetProcess, node_network:
     if !shared.is_empty() {
         notices.push(format!("the container shares the node's {}", shared.join(", ")));
     }
-    Started { identity: identity.describe(), notices }
+    if !has_cgroup {
+        notices.push("the session has no cgroup: if it kills its shim, it may outlive us".into());
+    }
+    Started { identity: identity.describe(&context.helper), notices }
 }

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::descendants::{descendants, living};
 use crate::cgroup::SessionCgroup;
+use crate::failure::tell;
 use crate::signal;
 use crate::sys::watch::async_fd;
 use crate::target::Procfs;
@@ -80,7 +81,7 @@ impl Shim {
         }
         if !gone {
             // The client shows it with a failure, and with -v.
-            eprintln!("processes of the session are left; its shim was {}", self.pid);
+            tell(&format!("processes of the session are left; its shim was {}", self.pid));
         }
         gone
     }

@@ -65,7 +65,7 @@ impl PodCgroup {
     /// cgroup.
     pub fn of(text: &str, container_id: &str) -> Option<Self> {
         let (hierarchy, path) = text.lines().find_map(|line| {
-            let (hierarchy, path) = line.rsplit_once(':')?;
+            let (hierarchy, path) = split_cgroup(line)?;
             cgroup_names(line, container_id).then_some((hierarchy, path))
         })?;
         let parts: Vec<&str> = path.split('/').collect();
@@ -82,6 +82,12 @@ impl PodCgroup {
         });
         own.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
+}
+
+/// `ID:CONTROLLERS` and the path of one line, which may hold colons itself.
+fn split_cgroup(line: &str) -> Option<(&str, &str)> {
+    let second = line.match_indices(':').nth(1)?.0;
+    Some((&line[..second], &line[second + 1..]))
 }
 
 /// A user namespace's map, `/proc/PID/uid_map` or `gid_map`.
@@ -185,6 +191,8 @@ mod tests {
         let v2 = of("0::/../../kubepods-pod12.slice/cri-containerd-abc123.scope/init");
         assert!(v2.holds("0::/../../kubepods-pod12.slice/cri-containerd-def456.scope"));
         assert!(!v2.holds("0::/"), "a session of ours");
+        let colons = of("0::/pods/pod12.slice:cri-containerd:abc123");
+        assert!(colons.holds("0::/pods/pod12.slice:cri-containerd:def456"));
         let alone = of("0::/abc123");
         assert!(alone.holds("0::/abc123") && alone.holds("0::/abc123/below"));
         assert!(!alone.holds("0::/") && !alone.holds("0::/other"));

@@ -76,17 +76,22 @@ impl Procfs {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
         let file =
             openat2(process, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
-        // None of the files we read is longer than a page.
-        let mut text = vec![0; 16 * 1024];
-        let mut length = 0;
+        // `status` of a process with the most groups there can be, 65536, is the
+        // longest: what is cut off could be what a target wants to hide.
+        const LARGEST: usize = 1024 * 1024;
+        let mut text = Vec::with_capacity(4096);
         loop {
-            match io::read(&file, &mut text[length..])? {
-                0 => break,
-                count => length += count,
+            let length = text.len();
+            text.resize(length + 4096.max(length), 0);
+            let count = io::read(&file, &mut text[length..])?;
+            text.truncate(length + count);
+            if count == 0 {
+                return Ok(text);
+            }
+            if text.len() > LARGEST {
+                return Err(Errno::FBIG);
             }
         }
-        text.truncate(length);
-        Ok(text)
     }
 
     /// The numbers of all processes it shows.
@@ -108,6 +113,30 @@ impl Procfs {
         Ok(found)
     }
 
+    /// The folders of a process's threads: capabilities are each thread's own.
+    ///
+    /// # Errors
+    /// `ESRCH` or `ENOENT` when it has ended.
+    pub fn threads(process: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        let folder = openat2(process, c"task", flags, Mode::empty(), resolve)?;
+        let mut threads = Vec::new();
+        for entry in Dir::read_from(&folder)? {
+            let entry = entry?;
+            if entry.file_name().to_bytes().iter().all(u8::is_ascii_digit) {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                match openat2(&folder, entry.file_name(), flags, Mode::empty(), resolve) {
+                    Ok(thread) => threads.push(thread),
+                    // It has ended meanwhile.
+                    Err(Errno::NOENT | Errno::SRCH) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+        }
+        Ok(threads)
+    }
+
     /// The processes of the node with what `stat` says of each. One that ends
     /// while we look is left out.
     ///
@@ -119,5 +148,34 @@ impl Procfs {
             Some((pid, facts::stat(&text)?))
         };
         Ok(self.pids()?.into_iter().filter_map(stat).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> OwnedFd {
+        Procfs::open().unwrap().process(std::process::id().cast_signed()).unwrap()
+    }
+
+    #[test]
+    fn long_files_are_read_to_their_end() {
+        // Some 600 bytes for each mapping, of which every process here has
+        // dozens.
+        let text = Procfs::read(own(), c"smaps").unwrap();
+        assert!(text.len() > 16 * 1024, "{}", text.len());
+        let last = String::from_utf8(text).unwrap();
+        assert!(last.trim_end().lines().last().unwrap().starts_with("VmFlags:"));
+    }
+
+    #[test]
+    fn every_thread_is_found() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || stopped.recv());
+        // This test's own and that one, whatever others there are.
+        assert!(Procfs::threads(&own()).unwrap().len() >= 2);
+        drop(stop);
+        assert!(thread.join().unwrap().is_err());
     }
 }

@@ -4,7 +4,7 @@
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, fstat, statat};
-use rustix::io;
+use rustix::io::{self, Errno};
 
 use super::process::{Namespace, TargetProcess};
 use super::procfs::Procfs;
@@ -28,13 +28,42 @@ pub fn reach(procfs: &Procfs, target: &TargetProcess) -> io::Result<u64> {
     let listed = inside.as_ref().unwrap_or(procfs);
     let mut reach = 0;
     for pid in listed.pids()? {
-        // A process that ends meanwhile reaches nothing.
-        let Ok(process) = listed.process(pid) else { continue };
-        let counts = read(&process, c"cgroup").is_some_and(|text| target.pod_cgroup.holds(&text))
-            && user_namespace(&process).is_ok_and(|found| found == users)
-            && (inside.is_some() || sees(&process, target));
-        if counts && let Some(found) = read(&process, c"status").as_deref().and_then(status) {
-            reach |= found.permitted | found.bounding;
+        match of_process(listed, pid, target, users, inside.is_some()) {
+            Ok(found) => reach |= found,
+            // A process that ends meanwhile reaches nothing. Whatever else
+            // cannot be read could be what we look for.
+            Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(reach)
+}
+
+/// What one process reaches, with any of its threads.
+fn of_process(
+    procfs: &Procfs,
+    pid: i32,
+    target: &TargetProcess,
+    users: u64,
+    is_inside: bool,
+) -> io::Result<u64> {
+    let process = procfs.process(pid)?;
+    let is_the_pods = target.pod_cgroup.holds(&read(&process, c"cgroup")?);
+    if !is_the_pods || !(is_inside || sees(&process, target)?) {
+        return Ok(0);
+    }
+    if user_namespace(&process)? != users {
+        return Ok(0);
+    }
+    let mut reach = 0;
+    for thread in Procfs::threads(&process)? {
+        match read(&thread, c"status") {
+            Ok(text) => {
+                let found = status(&text).ok_or(Errno::IO)?;
+                reach |= found.permitted | found.bounding;
+            }
+            Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(errno) => return Err(errno),
         }
     }
     Ok(reach)
@@ -42,10 +71,10 @@ pub fn reach(procfs: &Procfs, target: &TargetProcess) -> io::Result<u64> {
 
 /// Whether a process of the node is in the target's PID namespace; whoever is
 /// in one above it sees the session too.
-fn sees(process: &OwnedFd, target: &TargetProcess) -> bool {
-    let Some(namespace) = target.namespace(Namespace::Pid) else { return true };
-    let theirs = statat(process, Namespace::Pid.file(), AtFlags::empty());
-    fstat(namespace).is_ok_and(|own| theirs.is_ok_and(|theirs| theirs.st_ino == own.st_ino))
+fn sees(process: &OwnedFd, target: &TargetProcess) -> io::Result<bool> {
+    let Some(namespace) = target.namespace(Namespace::Pid) else { return Ok(true) };
+    let theirs = statat(process, Namespace::Pid.file(), AtFlags::empty())?;
+    Ok(theirs.st_ino == fstat(namespace)?.st_ino)
 }
 
 /// The inode number of a process's user namespace, which names it.
@@ -53,7 +82,6 @@ fn user_namespace(process: impl AsFd) -> io::Result<u64> {
     Ok(statat(process, Namespace::User.file(), AtFlags::empty())?.st_ino)
 }
 
-fn read(process: &OwnedFd, name: &std::ffi::CStr) -> Option<String> {
-    let text = Procfs::read(process, name).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned())
+fn read(process: &OwnedFd, name: &std::ffi::CStr) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&Procfs::read(process, name)?).into_owned())
 }
