@@ -184,6 +184,8 @@ async fn t52_a_container_ends_whoever_does_not_read() -> Result<()> {
     // timeout(1), nsenter(1), and the command, which is nsenter's to reap.
     let nsenter = children(session.id().cast_signed())?[0];
     signal(nsenter, Signal::STOP)?;
+    // Woken by the signal, it would still reap what has ended by then.
+    until("nsenter stands still", SOON, || Ok(state_and_ticks(nsenter)?.0 == "T")).await?;
     signal(container.pid, Signal::KILL)?;
     let held_up = !container.ends_within(Duration::from_millis(300))?;
     signal(nsenter, Signal::CONT)?;

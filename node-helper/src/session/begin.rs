@@ -88,6 +88,9 @@ impl Error {
             Self::Runtime(cri::Error::Sandboxed(_)) => {
                 "gVisor and Kata containers cannot be entered by kpexec yet: use kubectl exec"
             }
+            Self::Unmapped { kind: "group", .. } => {
+                "choose an id that /proc/self/gid_map of the container has"
+            }
             Self::Unmapped { .. } => "choose an id that /proc/self/uid_map of the container has",
             Self::Who(error) => error.hint(),
             Self::Enter(spawn::Error::TimedOut) | Self::ExecTimedOut => {
