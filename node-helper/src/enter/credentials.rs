@@ -8,9 +8,7 @@ use rustix::thread::{
     set_keep_capabilities,
 };
 
-/// How a user namespace shows a group it does not map: user_namespaces(7),
-/// "Unmapped user and group IDs".
-const OVERFLOW_GID: u32 = 65534;
+use crate::target::facts::OVERFLOW_ID;
 
 /// Who the session is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +116,7 @@ impl Credentials {
             groups.sort_unstable();
             groups
         };
-        let nothing = |group: &u32| [self.gid, OVERFLOW_GID].contains(group);
+        let nothing = |group: &u32| [self.gid, OVERFLOW_ID].contains(group);
         sorted(found) == sorted(&self.groups) || self.groups.is_empty() && found.iter().all(nothing)
     }
 
@@ -271,7 +269,7 @@ mod tests {
     #[test]
     fn groups_that_give_more_are_noticed() {
         let own = Credentials { gid: 5, ..credentials(0, 0) };
-        for harmless in [&[][..], &[5], &[OVERFLOW_GID, 5]] {
+        for harmless in [&[][..], &[5], &[OVERFLOW_ID, 5]] {
             assert!(own.groups_are(harmless), "{harmless:?}");
         }
         assert!(!own.groups_are(&[5, 6]));

@@ -4,7 +4,6 @@
 use kpexec_protocol::id::Kind;
 use kpexec_protocol::{Id, Profile, Seccomp};
 use rustix::fd::AsFd;
-
 use serde::Deserialize;
 
 use super::Context;

@@ -90,6 +90,10 @@ fn split_cgroup(line: &str) -> Option<(&str, &str)> {
     Some((&line[..second], &line[second + 1..]))
 }
 
+/// How a user namespace shows an id that it does not map: user_namespaces(7),
+/// "Unmapped user and group IDs".
+pub const OVERFLOW_ID: u32 = 65534;
+
 /// A user namespace's map, `/proc/PID/uid_map` or `gid_map`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdMap(Vec<Range>);

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::facts::{self, IdMap, PodCgroup, Stat};
+use super::facts::{self, IdMap, OVERFLOW_ID, PodCgroup, Stat};
 use super::label::Label;
 use super::limits::{Limit, limits};
 use super::procfs::Procfs;
@@ -250,10 +250,9 @@ fn confirm_cgroup(folder: &OwnedFd, pid: i32, container_id: &str) -> Result<PodC
 /// What has no number inside is left as the namespace shows it: nobody's
 /// (user_namespaces(7), "Unmapped user and group IDs").
 fn as_inside(status: Status, uid_map: &IdMap, gid_map: &IdMap) -> Status {
-    const OVERFLOW: u32 = 65534;
-    let group = |gid| gid_map.inside(gid).unwrap_or(OVERFLOW);
+    let group = |gid| gid_map.inside(gid).unwrap_or(OVERFLOW_ID);
     Status {
-        uid: uid_map.inside(status.uid).unwrap_or(OVERFLOW),
+        uid: uid_map.inside(status.uid).unwrap_or(OVERFLOW_ID),
         gid: group(status.gid),
         groups: status.groups.iter().copied().filter_map(|gid| gid_map.inside(gid)).collect(),
         ..status

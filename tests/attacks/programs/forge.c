@@ -7,18 +7,17 @@
 // keeps them open until it is killed).
 
 #define _GNU_SOURCE
-#include <dirent.h>
+#include "named.h"
+
 #include <fcntl.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int kept[64], keeps;
+static int kept[64], keeps, hit;
+static const char *how;
 
-static int attack(const char *path, const char *how)
+static int attack(const char *path)
 {
 	struct stat about;
 	char bytes[4096] = "";
@@ -40,36 +39,26 @@ static int attack(const char *path, const char *how)
 	return wrote;
 }
 
-static int attack_all(const char *pid, const char *how)
+static void attack_all(int pid)
 {
-	char folder[300];
-	int hit = 0;
-	snprintf(folder, sizeof folder, "/proc/%s/fd", pid);
+	char folder[64];
+	snprintf(folder, sizeof folder, "/proc/%d/fd", pid);
 	DIR *descriptors = opendir(folder);
 	for (struct dirent *entry; descriptors && (entry = readdir(descriptors));) {
-		char path[600];
+		char path[400];
 		snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-		hit += attack(path, how);
+		hit += attack(path);
 	}
 	if (descriptors)
 		closedir(descriptors);
-	return hit;
 }
 
 int main(int count, char **arguments)
 {
-	int hit = 0;
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	DIR *processes = opendir("/proc");
-	for (struct dirent *entry; count == 3 && (entry = readdir(processes));) {
-		char path[300], name[32] = "";
-		snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
-		FILE *comm = atoi(entry->d_name) ? fopen(path, "r") : NULL;
-		if (!comm)
-			continue;
-		if (fscanf(comm, "%31s", name) == 1 && !strcmp(name, arguments[1]))
-			hit += attack_all(entry->d_name, arguments[2]);
-		fclose(comm);
+	if (count == 3) {
+		how = arguments[2];
+		each_process_named(arguments[1], attack_all);
 	}
 	printf("pipes %d\n", hit);
 	while (keeps) {

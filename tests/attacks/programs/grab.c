@@ -6,23 +6,11 @@
 // that are permitted, in hexadecimal.
 
 #define _GNU_SOURCE
-#include "watch.h"
+#include "report.h"
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
-
-static void say_once(const char *line)
-{
-	static char said[1 << 20];
-	static size_t length;
-	if (strstr(said, line) || length + strlen(line) + 1 >= sizeof said)
-		return;
-	strcpy(said + length, line);
-	length += strlen(line);
-	fputs(line, stdout);
-}
 
 struct victim { int pid; char name[32]; unsigned long long permitted; };
 
@@ -91,9 +79,5 @@ static void visit(int pid)
 
 int main(void)
 {
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	each_new_process(visit);
-	printf("ready\n");
-	for (;;)
-		each_new_process(visit);
+	watch(visit);
 }

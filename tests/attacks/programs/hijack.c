@@ -6,13 +6,11 @@
 // Says "WHAT had" or "WHAT ERRNO" of each, for every process of that name.
 
 #define _GNU_SOURCE
-#include <dirent.h>
+#include "named.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -63,17 +61,8 @@ static void take(int pid)
 
 int main(int count, char **arguments)
 {
-	DIR *processes = opendir("/proc");
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (struct dirent *entry; count > 1 && (entry = readdir(processes));) {
-		char path[300], name[32] = "";
-		snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
-		FILE *comm = atoi(entry->d_name) ? fopen(path, "r") : NULL;
-		if (!comm)
-			continue;
-		if (fscanf(comm, "%31s", name) == 1 && !strcmp(name, arguments[1]))
-			take(atoi(entry->d_name));
-		fclose(comm);
-	}
+	if (count > 1)
+		each_process_named(arguments[1], take);
 	return 0;
 }

@@ -4,11 +4,9 @@
 // usage: reopen NAME
 
 #define _GNU_SOURCE
-#include <dirent.h>
+#include "named.h"
+
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,19 +27,15 @@ static void reopen(int pid, int fd)
 	close(again);
 }
 
+static void reopen_all(int pid)
+{
+	for (int fd = 0; fd < 3; fd++)
+		reopen(pid, fd);
+}
+
 int main(int count, char **arguments)
 {
-	DIR *processes = opendir("/proc");
-	for (struct dirent *entry; count > 1 && (entry = readdir(processes));) {
-		char path[300], name[32] = "";
-		snprintf(path, sizeof path, "/proc/%s/comm", entry->d_name);
-		FILE *comm = atoi(entry->d_name) ? fopen(path, "r") : NULL;
-		if (!comm)
-			continue;
-		if (fscanf(comm, "%31s", name) == 1 && !strcmp(name, arguments[1]))
-			for (int fd = 0; fd < 3; fd++)
-				reopen(atoi(entry->d_name), fd);
-		fclose(comm);
-	}
+	if (count > 1)
+		each_process_named(arguments[1], reopen_all);
 	return 0;
 }

@@ -2,24 +2,10 @@
 // process; says each string once.
 
 #define _GNU_SOURCE
-#include "watch.h"
+#include "report.h"
 
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
-
-static void say_once(const char *what, const char *text)
-{
-	static char said[1 << 20];
-	static size_t length;
-	char line[4200];
-	int size = snprintf(line, sizeof line, "%s %s\n", what, text);
-	if (strstr(said, line) || length + size + 1 >= sizeof said)
-		return;
-	strcpy(said + length, line);
-	length += size;
-	fputs(line, stdout);
-}
 
 static void visit(int pid)
 {
@@ -33,16 +19,14 @@ static void visit(int pid)
 		for (ssize_t at = 0; at < length; at += strlen(text + at) + 1) {
 			text[length] = 0;
 			text[at + strcspn(text + at, "\n")] = 0;
-			say_once(files[index], text + at);
+			char line[4200];
+			snprintf(line, sizeof line, "%s %s\n", files[index], text + at);
+			say_once(line);
 		}
 	}
 }
 
 int main(void)
 {
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	each_new_process(visit);
-	printf("ready\n");
-	for (;;)
-		each_new_process(visit);
+	watch(visit);
 }
