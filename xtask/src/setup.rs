@@ -9,9 +9,9 @@ use crate::run;
 
 /// Package → why it is here.
 const PACKAGES: &[(&str, &str)] = &[
-    ("bash-static", "the toolset's shell"),
+    ("bash-static", "a shell that falls into the traps of a test, so that they are known to work"),
     ("buildah", "builds images without a daemon"),
-    ("busybox-static", "the toolset, and the test images"),
+    ("busybox-static", "the test images"),
     ("ca-certificates", "cargo and go fetch over TLS"),
     ("conmon", "CRI-O's container monitor"),
     ("containernetworking-plugins", "the pods' network"),

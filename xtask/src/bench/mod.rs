@@ -7,6 +7,7 @@ mod samples;
 use std::fs;
 use std::process::Stdio;
 
+use ::toolset::Profile;
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::{kubectl, layout};
@@ -38,12 +39,7 @@ pub fn perform(command: &Command) -> Result<()> {
     demo::apply_pods("demo.yaml")?;
     let id = container_id()?;
     let pid = first_process(&id)?.with_context(|| format!("pod {POD} has no process"))?;
-    let tools = image::target().join("bench-toolset");
-    if tools.exists() {
-        fs::remove_dir_all(&tools)?;
-    }
-    fs::create_dir_all(&tools)?;
-    toolset::lay_out(&tools)?;
+    let tools = toolset::build(Profile::Standard)?.root;
 
     eprintln!("bench: building the helper as nodes run it (about 3 min the first time)");
     run::visibly_or_fail(image::helper_cargo("bench").args(["--bench", "entry", "--no-run"]))?;

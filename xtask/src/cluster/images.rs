@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::layout::{self, REGISTRY};
-use crate::buildah::Buildah;
+use crate::buildah::{Buildah, Layers};
 use crate::run;
 
 /// Image name → builds its context folder.
@@ -26,7 +26,7 @@ pub fn build_and_push() -> Result<()> {
         fs::create_dir_all(&context)?;
         stage(&context).with_context(|| format!("cannot prepare the image {name}"))?;
         let reference = format!("{REGISTRY}/{name}:1");
-        buildah.build(&source(name).join("Containerfile"), &context, &reference)?;
+        buildah.build(&source(name).join("Containerfile"), &context, &reference, Layers::One)?;
         buildah.push(&reference)?;
     }
     Ok(())
