@@ -2,7 +2,6 @@
 //! as a user without privileges.
 
 mod audit;
-mod own_programs;
 mod row;
 mod session;
 mod table;
@@ -20,7 +19,7 @@ fn matrix(root: &str) -> Result<()> {
     for node in NODES {
         for uid in USERS {
             let session = Session { root, node, uid };
-            faults.extend(faults_in(&session, &[], &table::everyday())?);
+            faults.extend(faults_in(&session, &[], &table::everyday(root))?);
         }
         let session = Session { root, node, uid: 0 };
         let privileges = ["--profile=netadmin", "--cap-add=BPF,PERFMON"];

@@ -3,6 +3,7 @@
 mod debug;
 mod languages;
 mod network;
+mod own;
 mod privileged;
 mod processes;
 mod shell;
@@ -11,8 +12,8 @@ mod tls;
 
 use crate::row::Row;
 
-/// For every user, with nothing but the default identity.
-pub fn everyday() -> Vec<Row> {
+/// For every user of a root, with nothing but the default identity.
+pub fn everyday(root: &str) -> Vec<Row> {
     [
         shell::ROWS,
         terminal::ROWS,
@@ -21,6 +22,7 @@ pub fn everyday() -> Vec<Row> {
         network::ROWS,
         tls::ROWS,
         languages::ROWS,
+        own::rows(root),
     ]
     .concat()
 }
