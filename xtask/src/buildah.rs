@@ -65,6 +65,18 @@ impl Buildah {
         Ok(fs::read_to_string(&digest)?.trim().to_owned())
     }
 
+    /// Writes an image to a folder, as an OCI layout.
+    pub fn keep(&self, reference: &str, folder: &Path) -> Result<()> {
+        let mut command = self.command("push");
+        run::quietly(command.arg(reference).arg(format!("oci:{}:kept", folder.display())))
+    }
+
+    /// Removes the storage with everything in it.
+    pub fn remove_storage(self) -> Result<()> {
+        fs::remove_dir_all(&self.folder)
+            .with_context(|| format!("cannot remove {}", self.folder.display()))
+    }
+
     fn command(&self, verb: &str) -> Command {
         let mut command = run::tool("buildah");
         command.arg("--root").arg(self.folder.join("root"));
@@ -73,4 +85,12 @@ impl Buildah {
         command.arg("--signature-policy").arg(self.folder.join("policy.json"));
         command
     }
+}
+
+/// Copies an image that was [kept](Buildah::keep) to a registry over plain HTTP.
+pub fn copy_kept(folder: &Path, reference: &str) -> Result<()> {
+    let mut command = run::tool("skopeo");
+    command.args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false"]);
+    let from = format!("oci:{}:kept", folder.display());
+    run::quietly(command.arg(from).arg(format!("docker://{reference}")))
 }

@@ -130,5 +130,7 @@ mod tests {
         assert_eq!(pods_in(demo), ["distroless", "distroless-crio", "busybox", "busybox-crio"]);
         let fixtures = include_str!("../../tests/cluster/manifests/fixtures.yaml");
         assert_eq!(pods_in(fixtures), ["userns", "userns-crio", "gvisor", "multi"]);
+        let roots = include_str!("../../tests/cluster/manifests/roots.yaml");
+        assert_eq!(pods_in(roots).len(), 8);
     }
 }

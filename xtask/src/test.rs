@@ -94,6 +94,7 @@ fn cluster_tests(options: &Options, report: &mut Report) -> Result<()> {
     demo::apply_manifests()?;
     demo::apply_pods("demo.yaml")?;
     demo::apply_pods("fixtures.yaml")?;
+    demo::apply_pods("roots.yaml")?;
     println!("test: cluster tests");
     cargo_test(&["-p", "tests"], options, report)
 }
