@@ -4,6 +4,7 @@
 
 mod api_error;
 mod capability;
+mod changes;
 mod cli;
 mod cluster;
 mod cri_socket;

@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::changes::{ChangesFile, SaveError};
 use crate::cli::Cli;
 use crate::cluster::{Cluster, ClusterError};
 use crate::cri_socket::{self, CriSocketError};
@@ -47,6 +48,9 @@ pub enum RunError {
     /// The helper pod.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The file for what the command changes.
+    #[error(transparent)]
+    Save(#[from] SaveError),
     /// The session.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -76,7 +80,7 @@ impl RunError {
             Self::CriSocket(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Session(error) => error.hint(),
-            Self::Local { .. } | Self::Interrupted(_) => None,
+            Self::Save(_) | Self::Local { .. } | Self::Interrupted(_) => None,
         }
     }
 
@@ -96,6 +100,7 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     let image = helper_image(&cli)?;
     let pod = target::pod_name(cli.pod.as_deref().unwrap_or_default())?;
     target::check_name(&cli.helper_namespace, "namespace")?;
+    let changes = cli.view.save_changes.as_deref().map(ChangesFile::create).transpose()?;
     let tty = choose_terminal(&cli);
     let mut signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
 
@@ -118,7 +123,8 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     let mut helper = HelperPod::create(&cluster, spec.pod());
     let work = Work { cli: &cli, cluster: &cluster, helper: &name, target: &target, tty };
     let start = first_message(&cli, &target, &identity, tty);
-    let result = AssertUnwindSafe(work.run(&mut helper, &start, &mut signals)).catch_unwind().await;
+    let work = work.run(&mut helper, &start, changes, &mut signals);
+    let result = AssertUnwindSafe(work).catch_unwind().await;
 
     let by_hand = helper.by_hand();
     if let Err(error) = helper.delete().await {
@@ -185,6 +191,9 @@ fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> 
         stdin: cli.stdin,
         workdir: cli.workdir.clone().map(|path| path.into_vec().into()),
         trust_target: cli.identity.trust_target,
+        writes: kpexec_protocol::Writes::from(cli.view.writes).into(),
+        writable: cli.view.writable,
+        save_changes: cli.view.save_changes.is_some(),
     }
 }
 
@@ -202,6 +211,7 @@ impl Work<'_> {
         &self,
         helper: &mut HelperPod,
         start: &Start,
+        changes: Option<ChangesFile>,
         signals: &mut Signals,
     ) -> Result<u8, RunError> {
         let mut log = HelperLog::default();
@@ -210,7 +220,10 @@ impl Work<'_> {
             signal = signals.next() => Err(RunError::Interrupted(signal)),
         };
         let result = match started {
-            Ok(session) => self.attend(session, signals).await,
+            Ok(mut session) => {
+                session.changes = changes;
+                self.attend(session, signals).await
+            }
             Err(error) => Err(error),
         };
         let interrupted = matches!(result, Err(RunError::Interrupted(_)));
@@ -266,6 +279,9 @@ impl Work<'_> {
             signal = signals.next() => return Err(RunError::Interrupted(signal)),
         };
         drop(raw);
+        if !self.cli.quiet {
+            session.notices.iter().for_each(|text| report::notice(text));
+        }
         match (relayed?, written) {
             (_, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),
             (_, Err(error)) => Err(SessionError::Output(error).into()),
@@ -307,15 +323,19 @@ mod tests {
             ..Start::default()
         };
         assert_eq!(message("kpexec web -- ls -l"), plain);
-        let flags = "-i --workdir /srv --trust-target --no-new-privs --env A=1";
+        let flags = "-i --workdir /srv --trust-target --no-new-privs --env A=1 --writable";
         let expected = Start {
             identity: Some(kpexec_protocol::Identity { no_new_privs: true, ..Default::default() }),
             env: vec![EnvVar { name: "A".into(), value: "1".into() }],
             stdin: true,
             workdir: Some("/srv".into()),
             trust_target: true,
-            ..plain
+            writable: true,
+            ..plain.clone()
         };
         assert_eq!(message(&format!("kpexec {flags} web -- ls -l")), expected);
+        let discard = kpexec_protocol::Writes::Discard.into();
+        let expected = Start { writes: discard, save_changes: true, ..plain };
+        assert_eq!(message("kpexec --save-changes f.tar web -- ls -l"), expected);
     }
 }

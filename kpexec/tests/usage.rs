@@ -93,4 +93,5 @@ fn help_and_version_go_to_stdout() {
     assert!(help.contains("kpexec [FLAGS] POD -- CMD"), "{help}");
     assert!(help.contains("\nIdentity:\n  -u, --run-as <USER[:GROUP]>"), "{help}");
     assert!(help.contains("- restricted: "), "{help}");
+    assert!(help.contains("\nFiles of the container:\n      --writes <MODE>"), "{help}");
 }

@@ -18,6 +18,9 @@ mod fake_runtime;
 #[allow(dead_code, reason = "the other target that includes it uses the rest")]
 mod inside;
 mod naive;
+#[path = "../isolated/options.rs"]
+#[allow(dead_code, reason = "the other target that includes it uses the rest")]
+mod options;
 #[path = "../isolated/processes.rs"]
 #[allow(dead_code, reason = "the other target that includes it uses the rest")]
 mod processes;

@@ -57,6 +57,10 @@ pub struct Outcome {
     pub notices: Vec<String>,
     /// Who it was, as the helper told.
     pub identity: String,
+    /// Of its end.
+    pub last_notices: Vec<String>,
+    /// What it changed, as a tar.
+    pub changes: Vec<u8>,
 }
 
 impl Outcome {
@@ -194,11 +198,15 @@ pub async fn collect(mut answers: Streaming<ServerMessage>) -> Result<Outcome> {
                 Some(Answer::Stdout(bytes)) => outcome.stdout.extend_from_slice(&bytes),
                 Some(Answer::Stderr(bytes)) => outcome.stderr.extend_from_slice(&bytes),
                 Some(Answer::Failure(failure)) => outcome.failure = Some(failure),
-                Some(Answer::Exit(exit)) => match exit.status {
-                    Some(exit::Status::Code(code)) => outcome.code = Some(code),
-                    Some(exit::Status::Signal(signal)) => outcome.signal = Some(signal),
-                    None => bail!("an exit without a status"),
-                },
+                Some(Answer::Changes(bytes)) => outcome.changes.extend_from_slice(&bytes),
+                Some(Answer::Exit(exit)) => {
+                    outcome.last_notices = exit.notices;
+                    match exit.status {
+                        Some(exit::Status::Code(code)) => outcome.code = Some(code),
+                        Some(exit::Status::Signal(signal)) => outcome.signal = Some(signal),
+                        None => bail!("an exit without a status"),
+                    }
+                }
                 Some(Answer::Started(started)) => {
                     outcome.notices = started.notices;
                     outcome.identity = started.identity;

@@ -13,6 +13,12 @@ if [ "$OVERLAID" ]; then
     done
     cd /
 fi
+if [ "$READ_ONLY" = "file system" ]; then
+    mkdir "$ROOT/.old"
+    # An overlay without an upper layer; it needs two lower ones.
+    mount -t tmpfs layer "$ROOT/volume"
+    mount -t overlay -o "lowerdir=$ROOT:$ROOT/volume" overlay "$ROOT"
+fi
 mount --bind "$ROOT" "$ROOT"
 mount -t proc proc "$ROOT/proc"
 if [ "$LINKED_DEV" ]; then
@@ -74,4 +80,5 @@ mkdir -p .old
 pivot_root . .old
 exec /bin/busybox chroot / $clean /bin/busybox sh -c "
     cd /; hostname fake; busybox umount -l /.old; busybox rmdir /.old
+    if [ '$READ_ONLY' = mount ]; then busybox mount -o remount,bind,ro /; fi
     exec busybox chroot ${CHROOT:-/} /attacks/init $INIT"

@@ -12,6 +12,8 @@ mod fake_container;
 mod fake_runtime;
 #[allow(dead_code, reason = "the attacks use the rest")]
 mod inside;
+#[allow(dead_code, reason = "the attacks use the rest")]
+mod options;
 mod processes;
 mod programs;
 
@@ -21,3 +23,4 @@ mod life;
 mod names;
 mod teardown;
 mod view;
+mod writes;

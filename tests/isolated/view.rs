@@ -61,7 +61,8 @@ async fn a_planted_toolset_is_not_used() -> Result<()> {
 #[tokio::test]
 async fn the_view_itself_cannot_be_written() -> Result<()> {
     let node = Node::start().await?;
-    for path in ["/new", "/.kpexec/new", "/.kpexec/bin/new", "/proc/sys/kernel/core_pattern"] {
+    let paths = ["/.kpexec/new", "/.kpexec/bin/new", "/proc/new", "/dev/new"];
+    for path in paths.into_iter().chain(["/proc/sys/kernel/core_pattern"]) {
         // Opened for writing, and nothing written: where this fails it must not
         // harm the machine.
         let script = format!(": >> {path}");
@@ -69,8 +70,13 @@ async fn the_view_itself_cannot_be_written() -> Result<()> {
         assert_ne!(outcome.code, Some(0), "{path} was written");
         let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
         // Where the test's root is not the machine's, `/proc/sys` says so first.
-        let foreign = path.starts_with("/proc/") && !rustix::process::geteuid().is_root();
-        let cause = if foreign { "Permission denied" } else { "Read-only file system" };
+        let is_root = rustix::process::geteuid().is_root();
+        let cause = match path {
+            "/proc/new" => "nonexistent directory",
+            "/dev/new" if is_root => "Operation not permitted",
+            _ if path.starts_with("/proc/") && !is_root => "Permission denied",
+            _ => "Read-only file system",
+        };
         assert!(said.contains(cause), "{path}: {said}");
     }
     Ok(())

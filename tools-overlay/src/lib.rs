@@ -5,13 +5,17 @@
 //! target is joined; [`view::assemble`] builds the root once the target's mount
 //! namespace has been copied. [`plan`] says what goes where and why.
 
+pub mod discard;
+mod entries;
 pub mod parts;
 pub mod plan;
+mod skeleton;
 #[allow(unsafe_code, reason = "system calls that rustix lacks")]
 mod sys;
 pub mod view;
 
 pub use parts::{Part, Parts};
+pub use plan::{Wishes, Writes};
 pub use view::assemble;
 
 use rustix::io::Errno;
@@ -30,6 +34,29 @@ pub struct Error {
     /// What the kernel answered.
     #[source]
     pub errno: Errno,
+}
+
+/// What the hints of [`Error::hint`] are about.
+const MAKE_WRITABLE: &str = "make writable";
+const STACK: &str = "lay an overlay over";
+
+impl Error {
+    /// What to do about it; may be empty.
+    pub fn hint(&self) -> &'static str {
+        match (self.action, self.errno) {
+            (MAKE_WRITABLE, Errno::PERM) => {
+                "a user namespace locks it read-only; --writes=discard writes to memory instead"
+            }
+            (MAKE_WRITABLE, _) => {
+                "its file system itself is read-only; --writes=discard writes to memory instead"
+            }
+            (STACK, Errno::INVAL) => {
+                "the kernel stacks no more overlays on the container's root: \
+                 --writes=deny at least writes nothing"
+            }
+            _ => "",
+        }
+    }
 }
 
 /// Says what was tried when a system call fails.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, mkdirat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
@@ -26,6 +26,8 @@ pub enum Part {
     Proc,
     /// The session's own devpts.
     Devpts,
+    /// Where writes go that are to be discarded: see [`scratch`].
+    Scratch,
     /// The device node of this index in [`DEVICES`].
     Device(u8),
 }
@@ -84,13 +86,13 @@ impl Parts {
         self.0
     }
 
-    /// Adds the session's own devpts, where it has a terminal.
-    pub fn add_devpts(&mut self, devpts: OwnedFd) {
-        self.0.push((Part::Devpts, devpts));
+    /// Adds a part that not every view has.
+    pub fn add(&mut self, part: Part, mount: OwnedFd) {
+        self.0.push((part, mount));
     }
 
     /// The mount of `part`, if this view has one.
-    pub(crate) fn get(&self, part: Part) -> Option<BorrowedFd<'_>> {
+    pub fn get(&self, part: Part) -> Option<BorrowedFd<'_>> {
         self.0.iter().find(|(p, _)| *p == part).map(|(_, fd)| fd.as_fd())
     }
 }
@@ -116,9 +118,36 @@ fn open_toolset(folder: &Path, users: Option<BorrowedFd<'_>>) -> Result<OwnedFd,
 /// what is mounted there (threat model, A5).
 fn root(owner: Owner) -> Result<OwnedFd, Error> {
     let (uid, gid) = (owner.uid.to_string(), owner.gid.to_string());
-    // It holds folders and links only; a limit keeps mistakes small.
-    let options = [("mode", "0755"), ("size", "1m"), ("uid", &uid), ("gid", &gid)];
-    filesystem("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NOSUID)
+    // Of ours it holds folders and links only. What the session makes directly
+    // under `/` counts as memory of the helper.
+    let limits = [("size", "64m"), ("nr_inodes", "16384")];
+    let options = [("mode", "0755"), limits[0], limits[1], ("uid", &uid), ("gid", &gid)];
+    filesystem(
+        "tmpfs",
+        &options,
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
+}
+
+/// The folder of [`scratch`] in which an overlay keeps what was written.
+pub const UPPER: &str = "upper";
+
+/// The folder of [`scratch`] that an overlay needs beside it.
+pub(crate) const WORK: &str = "work";
+
+/// A tmpfs for what a session writes and nobody is to keep. Half of the memory
+/// that the helper's container may use, so that the tools have the other half.
+///
+/// # Errors
+/// When it cannot be mounted: needs CAP_SYS_ADMIN.
+pub fn scratch() -> Result<OwnedFd, Error> {
+    let options = [("mode", "0700"), ("size", "256m"), ("nr_inodes", "65536")];
+    let attr = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let scratch = filesystem("tmpfs", &options, attr)?;
+    for folder in [UPPER, WORK] {
+        mkdirat(&scratch, folder, Mode::from_raw_mode(0o755)).context("make", folder)?;
+    }
+    Ok(scratch)
 }
 
 fn proc(pid_namespace: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Error> {

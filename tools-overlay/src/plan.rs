@@ -5,6 +5,43 @@ use rustix::mount::MountAttrFlags;
 
 use crate::sys::MountAttr;
 
+/// What becomes of what a session writes to the target's files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writes {
+    /// It reaches the target, as far as the target itself could write.
+    #[default]
+    Through,
+    /// Nothing of the target's can be written.
+    Deny,
+    /// It goes to memory, and with the session.
+    Discard,
+}
+
+/// How a view is to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Whether the target's programs can be executed.
+    pub programs: bool,
+    /// What becomes of what is written.
+    pub writes: Writes,
+    /// Whether the target's root file system can be written through even where
+    /// it is mounted read-only.
+    pub writable: bool,
+    /// With [`Writes::Discard`]: paths of the mounts below the target's root, as
+    /// it names them. No mount among them is below another.
+    pub volumes: Vec<Vec<u8>>,
+}
+
+/// Whether entries can be made directly under `/`: where the target could make
+/// one itself, or nothing is meant to last.
+pub fn root_is_writable(wishes: &Wishes, target_is_read_only: bool) -> bool {
+    match wishes.writes {
+        Writes::Through => wishes.writable || !target_is_read_only,
+        Writes::Deny => false,
+        Writes::Discard => true,
+    }
+}
+
 /// What becomes of one top-level entry of the target's root.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -28,7 +65,7 @@ pub const MOST_ENTRIES: usize = 512;
 /// and FIFOs directly below `/` are left out: `/` of the view is `nodev`, and
 /// nothing of use lies there.
 pub fn entry(name: &[u8], kind: FileType) -> Entry {
-    if matches!(name, b"dev" | b"proc" | b".kpexec") {
+    if is_ours(name) {
         return Entry::Skipped;
     }
     match kind {
@@ -37,6 +74,11 @@ pub fn entry(name: &[u8], kind: FileType) -> Entry {
         FileType::Symlink => Entry::Symlink,
         _ => Entry::Skipped,
     }
+}
+
+/// Whether the view has something of its own by this name directly under `/`.
+pub fn is_ours(name: &[u8]) -> bool {
+    matches!(name, b"dev" | b"proc" | b".kpexec")
 }
 
 /// The device nodes of every container: OCI runtime specification,
@@ -69,11 +111,10 @@ pub const PROC_HIDDEN_FOLDERS: [&str; 3] = ["acpi", "asound", "scsi"];
 /// (A26 of the threat model), its device nodes must not open, and what happens
 /// to our clone must not propagate to the target's mounts. Without `programs`
 /// nothing of it can be executed, nor loaded as a library.
-pub(crate) fn target_attr(programs: bool) -> MountAttr {
+pub(crate) fn target_attr(programs: bool, read_only: bool) -> MountAttr {
     let mut set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    if !programs {
-        set |= MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    }
+    set.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, !programs);
+    set.set(MountAttrFlags::MOUNT_ATTR_RDONLY, read_only);
     MountAttr { set: set.bits().into(), propagation: libc::MS_PRIVATE, ..MountAttr::default() }
 }
 
@@ -95,9 +136,14 @@ pub(crate) fn device_attr() -> MountAttr {
     MountAttr { set: set.bits().into(), propagation: libc::MS_PRIVATE, ..MountAttr::default() }
 }
 
-/// For the folder structure that is ours: nobody writes to it.
+/// For the folder structure that is ours, where nobody is to write to it.
 pub(crate) fn read_only() -> MountAttr {
     MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(), ..MountAttr::default() }
+}
+
+/// For what the target has mounted read-only.
+pub(crate) fn writable() -> MountAttr {
+    MountAttr { clear: MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(), ..MountAttr::default() }
 }
 
 #[cfg(test)]
@@ -125,9 +171,25 @@ mod tests {
     #[test]
     fn clones_of_the_target_honour_neither_suid_nor_devices() {
         // Values of linux/mount.h.
-        assert_eq!(target_attr(true).set, 0x2 | 0x4);
-        assert_eq!(target_attr(false).set, 0x2 | 0x4 | 0x8);
-        assert_eq!(target_attr(true).propagation, 1 << 18);
+        assert_eq!(target_attr(true, false).set, 0x2 | 0x4);
+        assert_eq!(target_attr(false, false).set, 0x2 | 0x4 | 0x8);
+        assert_eq!(target_attr(true, true).set, 0x2 | 0x4 | 0x1);
+        assert_eq!(target_attr(true, false).propagation, 1 << 18);
         assert_eq!(toolset_attr().set, 0x1 | 0x2 | 0x4);
+    }
+
+    #[test]
+    fn entries_under_the_root_follow_the_target_unless_told_otherwise() {
+        let wishes = |writes, writable| Wishes { writes, writable, ..Wishes::default() };
+        for (writes, writable, of_read_only, of_writable) in [
+            (Writes::Through, false, false, true),
+            (Writes::Through, true, true, true),
+            (Writes::Deny, false, false, false),
+            (Writes::Discard, false, true, true),
+        ] {
+            let wishes = wishes(writes, writable);
+            assert_eq!(root_is_writable(&wishes, true), of_read_only, "{wishes:?}");
+            assert_eq!(root_is_writable(&wishes, false), of_writable, "{wishes:?}");
+        }
     }
 }

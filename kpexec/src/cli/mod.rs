@@ -1,7 +1,8 @@
-//! The command line: kubectl exec's grammar, and who to be.
+//! The command line: kubectl exec's grammar, who to be, what becomes of writes.
 
 mod identity;
 mod value;
+mod view;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use identity::IdentityFlags;
 pub use identity::{Profile, Seccomp};
 pub use value::EnvVar;
 use value::{parse_duration, parse_env, parse_workdir};
+pub use view::{ViewFlags, Writes};
 
 /// Heading of the flags that one sets once.
 const CLUSTER: &str = "Cluster and helper pod";
@@ -89,6 +91,9 @@ pub struct Cli {
     #[command(flatten)]
     pub identity: IdentityFlags,
 
+    #[command(flatten)]
+    pub view: ViewFlags,
+
     /// Context of the kubeconfig to use
     #[arg(long, help_heading = CLUSTER, value_name = "NAME")]
     pub context: Option<String>,
@@ -141,6 +146,10 @@ impl Cli {
         }
         if cli.command.is_empty() {
             return Err(usage("a command is required after --", EXAMPLE));
+        }
+        // clap knows no conflicts between a flag and one value of another.
+        if cli.view.save_changes.is_some() && cli.view.writes != Writes::Discard {
+            return Err(usage("--save-changes needs --writes=discard", "leave out --writes"));
         }
         Ok(cli)
     }

@@ -10,7 +10,7 @@ use crate::target::Rights;
 
 /// What every helper may do, in full, because the runtimes' defaults differ:
 /// CRI-O's lack SYS_CHROOT, without which setns(2) refuses mount namespaces.
-const FIXED: [&str; 17] = [
+const FIXED: [&str; 18] = [
     // To enter: setns(2), and the mounts of the view.
     "SYS_ADMIN",
     // To open /proc/PID/ns of processes that hold capabilities we lack.
@@ -26,6 +26,9 @@ const FIXED: [&str; 17] = [
     "KILL",
     // To open the files and folders of other owners on the way in.
     "DAC_OVERRIDE",
+    // To keep the folders that something is mounted on from being removed, in a
+    // root that the session can write: docs/threat-model.md, A5.
+    "LINUX_IMMUTABLE",
     // The shield, a session the target cannot trace: docs/threat-model.md, A8.
     "BLOCK_SUSPEND",
     // The rest of the profile `general`: one can only give what one holds.

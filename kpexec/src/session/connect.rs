@@ -17,6 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 use super::SessionError;
+use crate::changes::ChangesFile;
 use crate::transport::{DialError, Dialer, HelperLog, Link};
 
 /// HTTP/2's windows. One session has one stream, so both are its own; large
@@ -39,6 +40,10 @@ pub struct Session {
     pub(super) link: Link,
     /// What the helper said when the command ran.
     pub started: Started,
+    /// Where what the command changed goes, if it was asked for.
+    pub changes: Option<ChangesFile>,
+    /// What the helper said when the command had ended.
+    pub notices: Vec<String>,
 }
 
 impl Session {
@@ -89,7 +94,9 @@ async fn attempt(
         Ok((to_helper, mut from_helper)) => match from_helper.message().await {
             Ok(Some(first)) => {
                 let started = started(first)?;
-                return Ok(Ok(Session { to_helper, from_helper, link, started }));
+                let (changes, notices) = (None, Vec::new());
+                let session = Session { to_helper, from_helper, link, started, changes, notices };
+                return Ok(Ok(session));
             }
             Ok(None) => None,
             Err(status) => Some(status),

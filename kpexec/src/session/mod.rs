@@ -8,6 +8,7 @@ mod tests;
 use kpexec_protocol::{Failure, Reason};
 use thiserror::Error;
 
+use crate::changes::SaveError;
 use crate::exit_code;
 use crate::transport::{End, TransportError};
 
@@ -29,6 +30,9 @@ pub enum SessionError {
     /// The helper speaks another protocol than we do.
     #[error("the helper broke the protocol: {0}")]
     Protocol(&'static str),
+    /// What the command changed cannot be saved.
+    #[error(transparent)]
+    Save(#[from] SaveError),
     /// Our own stdout or stderr is closed or full.
     #[error("cannot write the command's output")]
     Output(#[source] std::io::Error),
@@ -40,8 +44,10 @@ impl SessionError {
         match self {
             Self::Transport(error) => error.hint(),
             Self::Refused(failure) => Some(failure.hint.clone()).filter(|hint| !hint.is_empty()),
-            Self::Protocol(_) => Some("are kpexec and the helper image of one version?".into()),
-            Self::Lost(_) | Self::Output(_) => None,
+            Self::Protocol(_) | Self::Save(SaveError::Nothing) => {
+                Some("are kpexec and the helper image of one version?".into())
+            }
+            Self::Lost(_) | Self::Save(_) | Self::Output(_) => None,
         }
     }
 

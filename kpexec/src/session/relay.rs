@@ -8,6 +8,7 @@ use kpexec_protocol::{
 use tokio::sync::{mpsc, watch};
 
 use super::{Session, SessionError};
+use crate::changes::ChangesFile;
 use crate::exit_code;
 
 /// What happens at this end besides stdin.
@@ -69,7 +70,18 @@ async fn receive(
         let piece = match message.kind {
             Some(server_message::Kind::Stdout(bytes)) => Output::Stdout(bytes),
             Some(server_message::Kind::Stderr(bytes)) => Output::Stderr(bytes),
-            Some(server_message::Kind::Exit(exit)) => return code_of(&exit).map(Some),
+            Some(server_message::Kind::Exit(exit)) => {
+                let code = code_of(&exit)?;
+                session.notices = exit.notices;
+                session.changes.take().map(ChangesFile::finish).transpose()?;
+                return Ok(Some(code));
+            }
+            Some(server_message::Kind::Changes(bytes)) => {
+                if let Some(changes) = &mut session.changes {
+                    changes.add(&bytes)?;
+                }
+                continue;
+            }
             Some(server_message::Kind::Failure(failure)) => {
                 return Err(SessionError::Refused(failure));
             }

@@ -55,6 +55,18 @@ pub struct Order {
     /// The target's resource limits, where it takes them over.
     #[prost(message, repeated, tag = "15")]
     pub limits: Vec<Limit>,
+    /// What becomes of what it writes, where it has a view: [`Writes`] of the
+    /// session protocol.
+    ///
+    /// [`Writes`]: kpexec_protocol::Writes
+    #[prost(enumeration = "kpexec_protocol::Writes", tag = "16")]
+    pub writes: i32,
+    /// Whether it can write the target's root file system in any case.
+    #[prost(bool, tag = "17")]
+    pub writable: bool,
+    /// What is mounted below the target's root, where writes are discarded.
+    #[prost(bytes = "vec", repeated, tag = "18")]
+    pub volumes: Vec<Vec<u8>>,
 }
 
 /// A label of a Linux security module.
@@ -93,6 +105,9 @@ pub struct Report {
     /// What the kernel answered.
     #[prost(int32, tag = "2")]
     pub errno: i32,
+    /// What to do about it; may be empty.
+    #[prost(string, tag = "3")]
+    pub hint: String,
 }
 
 /// What a descriptor is for.
@@ -143,6 +158,7 @@ impl Role {
             Self::Part(Part::Toolset) => 7,
             Self::Part(Part::Proc) => 8,
             Self::Part(Part::Devpts) => 9,
+            Self::Part(Part::Scratch) => 13,
             Self::Namespace(kind) => 100 + kind as u32,
             Self::Part(Part::Device(index)) => 200 + u32::from(index),
         }
@@ -164,6 +180,7 @@ impl Role {
             7 => Self::Part(Part::Toolset),
             8 => Self::Part(Part::Proc),
             9 => Self::Part(Part::Devpts),
+            13 => Self::Part(Part::Scratch),
             100..200 => {
                 Self::Namespace(Namespace::ALL.into_iter().find(|kind| 100 + *kind as u32 == code)?)
             }
@@ -194,6 +211,7 @@ mod tests {
             Role::Part(Part::Toolset),
             Role::Part(Part::Proc),
             Role::Part(Part::Devpts),
+            Role::Part(Part::Scratch),
         ];
         roles.extend(Namespace::ALL.map(Role::Namespace));
         roles.extend((0..6).map(|index| Role::Part(Part::Device(index))));
@@ -208,7 +226,7 @@ mod tests {
 
     #[test]
     fn unknown_codes_are_refused() {
-        for code in [13, 99, 150, 256, u32::MAX] {
+        for code in [14, 99, 150, 256, u32::MAX] {
             assert_eq!(Role::from_code(code), None);
         }
     }

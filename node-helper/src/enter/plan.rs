@@ -20,6 +20,8 @@ pub enum Step {
     SetLabel,
     /// Join one namespace of the target.
     Join(Namespace),
+    /// A copy of the target's root file system, without what is mounted on it.
+    CopyRoot,
     /// A private copy of the target's mounts, the target's root as `/`.
     EnterRoot,
     /// Replace `/` by the view.
@@ -58,6 +60,7 @@ impl Step {
             Self::Join(Namespace::Pid) => "join the PID namespace",
             Self::Join(Namespace::User) => "join the user namespace",
             Self::Join(Namespace::Uts) => "join the UTS namespace",
+            Self::CopyRoot => "copy the target's root file system",
             Self::EnterRoot => "enter the target's root",
             Self::AssembleView => "build the view",
             Self::EnterWorkdir => "enter the working directory",
@@ -91,6 +94,9 @@ impl Step {
             }
             Self::Join(_) => {
                 "before the user namespace, in which we would lack the right to join it"
+            }
+            Self::CopyRoot => {
+                "while the mounts are the target's own: in a copy of those of a user namespace none can be had without what is mounted on it"
             }
             Self::EnterRoot => {
                 "before the view: its clones must not propagate to the target's own mounts (A18)"
@@ -126,6 +132,8 @@ pub struct Needs {
     pub namespaces: Vec<Namespace>,
     /// Whether the session gets a view, or the target's bare root.
     pub view: bool,
+    /// Whether what it writes is to be discarded.
+    pub discard: bool,
     /// Whether it takes the target's label.
     pub label: bool,
     /// Whether it takes the target's seccomp filter.
@@ -143,6 +151,7 @@ pub fn plan(needs: &Needs) -> Vec<Step> {
         Some(Step::LeaveKeyring),
         when(needs.label, Step::SetLabel),
         join(Namespace::Mount),
+        when(needs.view && needs.discard, Step::CopyRoot),
         Some(Step::EnterRoot),
         when(needs.view, Step::AssembleView),
         join(Namespace::Network),
@@ -174,6 +183,7 @@ mod tests {
         Needs {
             namespaces: Namespace::ALL.to_vec(),
             view: true,
+            discard: true,
             label: true,
             filter: true,
             no_new_privs: true,
@@ -182,7 +192,7 @@ mod tests {
 
     /// Every combination of what decides.
     fn all_needs() -> impl Iterator<Item = Needs> {
-        (0_u32..1 << 11).map(|bits| {
+        (0_u32..1 << 12).map(|bits| {
             let set = |bit: u32| bits & 1 << bit != 0;
             let namespaces = (0..).zip(Namespace::ALL).filter(|(bit, _)| set(*bit));
             Needs {
@@ -191,6 +201,7 @@ mod tests {
                 label: set(8),
                 filter: set(9),
                 no_new_privs: set(10),
+                discard: set(11),
             }
         })
     }
@@ -245,6 +256,7 @@ mod tests {
                 assert_eq!(joined, needs.namespaces.contains(&kind), "{kind:?}");
             }
             assert_eq!(steps.contains(&Step::AssembleView), needs.view);
+            assert_eq!(steps.contains(&Step::CopyRoot), needs.view && needs.discard);
             assert_eq!(steps.contains(&Step::SetLabel), needs.label);
             assert_eq!(steps.contains(&Step::GiveUpPrivileges), needs.no_new_privs);
             let filters =
@@ -258,6 +270,8 @@ mod tests {
         assert_order(is(Step::Harden), joins, "nothing to steal before the first setns");
         assert_order(is(Step::SetLabel), joins, "/proc is still the helper's");
         assert_order(is(Step::Join(Namespace::Mount)), is(Step::EnterRoot), "its mounts");
+        assert_order(is(Step::Join(Namespace::Mount)), is(Step::CopyRoot), "its mounts");
+        assert_order(is(Step::CopyRoot), is(Step::EnterRoot), "none of them locked");
         assert_order(is(Step::EnterRoot), is(Step::AssembleView), "no propagation");
         let user = Step::Join(Namespace::User);
         assert_order(is(Step::AssembleView), is(user), "mounts stay the helper's");

@@ -10,13 +10,13 @@ use nix::sys::personality::{self, Persona};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use prost::Message;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{chdir, chroot, fchdir, getcwd};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tools_overlay::Parts;
+use tools_overlay::{Parts, Wishes, Writes, discard};
 
 use super::credentials::Credentials;
 use super::message::{Descriptor, Limit, Order, Report, Role};
@@ -74,8 +74,11 @@ pub fn main() -> ExitCode {
 }
 
 fn refused(what: &str, error: &Error) -> Report {
-    let failed = format!("{what}: {error}");
-    Report { failed, errno: error.errno().raw_os_error() }
+    let hint = match error {
+        Error::View(error) => error.hint().to_owned(),
+        _ => String::new(),
+    };
+    Report { failed: format!("{what}: {error}"), errno: error.errno().raw_os_error(), hint }
 }
 
 /// Takes the order, before anything else is open.
@@ -89,13 +92,15 @@ fn receive() -> Result<Entry, Error> {
     }
     let (order, descriptors) = spawn::receive_order(std::io::stdin().as_fd())
         .map_err(|errno| Error::Call("read it", errno))?;
-    Ok(Entry { alone, order, descriptors })
+    Ok(Entry { alone, order, descriptors, bare_root: None })
 }
 
 struct Entry {
     alone: SingleThreaded,
     order: Order,
     descriptors: Vec<Descriptor>,
+    /// Of [`Step::CopyRoot`].
+    bare_root: Option<OwnedFd>,
 }
 
 impl Entry {
@@ -111,6 +116,7 @@ impl Entry {
         let needs = Needs {
             namespaces,
             view: self.descriptors.iter().any(|(role, _)| matches!(role, Role::Part(_))),
+            discard: self.order.writes() == kpexec_protocol::Writes::Discard,
             label: self.order.label.is_some(),
             filter: !self.order.filters.is_empty(),
             no_new_privs: self.order.no_new_privs,
@@ -127,6 +133,7 @@ impl Entry {
             Step::LeaveKeyring => leave_keyring(),
             Step::SetLabel => self.set_label(),
             Step::Join(kind) => self.join(kind),
+            Step::CopyRoot => self.copy_root(),
             Step::EnterRoot => self.enter_root(),
             Step::AssembleView => self.assemble_view(),
             Step::EnterWorkdir => self.enter_workdir(),
@@ -162,6 +169,11 @@ impl Entry {
             .map_err(|errno| Error::Call("setns", errno))
     }
 
+    fn copy_root(&mut self) -> Result<(), Error> {
+        self.bare_root = Some(discard::bare_root(self.descriptor(Role::Root)?)?);
+        Ok(())
+    }
+
     /// The order matters: the working directory is translated to the copied
     /// mount by unshare(2), a descriptor is not. Private is set from the
     /// namespace's root down, because the target's root need not be a mount.
@@ -176,10 +188,21 @@ impl Entry {
     }
 
     fn assemble_view(&mut self) -> Result<(), Error> {
-        if !tools_overlay::assemble(&self.take_parts(), self.order.target_programs)? {
-            // The client shows it with -v.
-            tell("there is no /proc: this kernel cannot make one, and the container has none");
-        }
+        let wishes = Wishes {
+            programs: self.order.target_programs,
+            writes: match self.order.writes() {
+                kpexec_protocol::Writes::Through => Writes::Through,
+                kpexec_protocol::Writes::Deny => Writes::Deny,
+                kpexec_protocol::Writes::Discard => Writes::Discard,
+            },
+            writable: self.order.writable,
+            volumes: std::mem::take(&mut self.order.volumes),
+        };
+        let bare_root = self.bare_root.take();
+        let lower = bare_root.as_ref().map(AsFd::as_fd);
+        // The client shows them with -v.
+        let notes = tools_overlay::assemble(&self.take_parts(), lower, &wishes)?;
+        notes.iter().for_each(|note| tell(note));
         Ok(())
     }
 

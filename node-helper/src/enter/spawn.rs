@@ -48,6 +48,8 @@ pub enum Error {
     Step {
         /// The step, in words.
         step: String,
+        /// What to do about it; may be empty.
+        hint: String,
         /// What the kernel answered.
         #[source]
         errno: Errno,
@@ -117,9 +119,9 @@ impl EntryProcess {
         // Reaped whatever it said; its exit code adds nothing to the report.
         self.child.wait().await.map_err(|e| Error::Process("wait for", e))?;
         if !answer.is_empty() {
-            let Report { failed, errno } =
+            let Report { failed, errno, hint } =
                 Report::decode(answer.as_slice()).map_err(|_| Error::Silent)?;
-            return Err(Error::Step { step: failed, errno: Errno::from_raw_os_error(errno) });
+            return Err(Error::Step { step: failed, hint, errno: Errno::from_raw_os_error(errno) });
         }
         let mut number = [0; 4];
         let read = rustix::io::pread(&page, &mut number, 0).map_err(|errno| talk(errno.into()))?;
@@ -128,7 +130,8 @@ impl EntryProcess {
             0 => Err(Error::Silent),
             errno => {
                 let step = Step::Start.name().to_owned();
-                Err(Error::Step { step, errno: Errno::from_raw_os_error(errno.saturating_neg()) })
+                let errno = Errno::from_raw_os_error(errno.saturating_neg());
+                Err(Error::Step { step, hint: String::new(), errno })
             }
         }
     }

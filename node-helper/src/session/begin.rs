@@ -12,13 +12,14 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
-use tools_overlay::Parts;
 use tools_overlay::parts::Owner;
+use tools_overlay::{Part, Parts};
 
 use super::Context;
 use super::order::{order, started};
 use super::shim::Shim;
 use super::streams::{self, Streams};
+use super::view::{self, View};
 use super::who;
 use crate::cgroup::SessionCgroup;
 use crate::cri::{self, Container, Runtime};
@@ -41,6 +42,7 @@ pub(super) struct Running {
     /// Says how the command ended.
     pub exit_status: Receiver,
     pub target: TargetProcess,
+    pub view: View,
     /// What the client is told of it.
     pub started: Started,
 }
@@ -65,7 +67,9 @@ enum Error {
     #[error("cannot open /dev/null")]
     Null(#[source] Errno),
     #[error("cannot prepare the view")]
-    View(#[from] tools_overlay::Error),
+    Parts(#[from] tools_overlay::Error),
+    #[error(transparent)]
+    View(#[from] view::Error),
     #[error("cannot open the session's streams")]
     Streams(#[from] streams::Error),
     #[error("cannot enter the container")]
@@ -79,7 +83,7 @@ enum Error {
 }
 
 impl Error {
-    fn hint(&self) -> &'static str {
+    fn hint(&self) -> &str {
         match self {
             Self::Runtime(cri::Error::Connect { .. }) => "is --cri-socket right for this node?",
             Self::Runtime(cri::Error::NoSuchContainer(_) | cri::Error::NotRunning(_))
@@ -93,6 +97,7 @@ impl Error {
             }
             Self::Unmapped { .. } => "choose an id that /proc/self/uid_map of the container has",
             Self::Who(error) => error.hint(),
+            Self::Enter(spawn::Error::Step { hint, .. }) => hint,
             Self::Enter(spawn::Error::TimedOut) | Self::ExecTimedOut => {
                 "a file system of the container may hang"
             }
@@ -159,8 +164,8 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     let entered = match pin(context, wanted).await {
         Ok((container, target)) => {
             match join(context, &start, asked, &container, &target, &mut starting).await {
-                Ok((shim, streams, exit_status, started, waiting)) => {
-                    Ok((Running { shim, streams, exit_status, target, started }, waiting))
+                Ok((shim, streams, exit_status, view, started, waiting)) => {
+                    Ok((Running { shim, streams, exit_status, target, view, started }, waiting))
                 }
                 Err(error) => Err(target.has_ended().await.map_or(error, Error::Process)),
             }
@@ -207,7 +212,7 @@ impl Starting {
 }
 
 /// What comes of joining the target, but for the target itself.
-type Joined = (Shim, Streams, Receiver, Started, Waiting);
+type Joined = (Shim, Streams, Receiver, View, Started, Waiting);
 
 async fn join(
     context: &Context,
@@ -233,8 +238,9 @@ async fn join(
     let (processes, users) = (theirs(Namespace::Pid), theirs(Namespace::User));
     let mut parts = Parts::open(&context.toolset, processes, users, root)?;
     if let Some(devpts) = ends.devpts {
-        parts.add_devpts(devpts);
+        parts.add(Part::Devpts, devpts);
     }
+    let mut view = View::prepare(start, target, &mut parts)?;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::Follow(e.into()));
     let (exec_error, exec_error_end) = pipe()?;
     let (exit_status, exit_status_end) = pipe()?;
@@ -252,7 +258,7 @@ async fn join(
         (Role::Null, open("/dev/null", null, Mode::empty()).map_err(Error::Null)?),
     ]);
     target.confirm()?;
-    let order = order(start, &who, container, target);
+    let order = order(start, &who, container, target, &view);
     let cgroup = starting.cgroup().await?;
     let has_cgroup = cgroup.is_some();
     let pid = starting.entry.perform(order, descriptors).await?;
@@ -265,8 +271,9 @@ async fn join(
     let receiver = |fd: OwnedFd| Receiver::from_owned_fd(fd).map_err(Error::Follow);
     let target_programs = who.identity.target_programs;
     let waiting = Waiting { go, exec_error: receiver(exec_error)?, target_programs };
-    let started = started(&who.identity, target, context, has_cgroup);
-    Ok((shim, streams, receiver(exit_status)?, started, waiting))
+    view.begin()?;
+    let started = started(&who.identity, target, context, has_cgroup, &view);
+    Ok((shim, streams, receiver(exit_status)?, view, started, waiting))
 }
 
 /// A cgroup for the session that process `pid` begins. A node that refuses it

@@ -1,12 +1,15 @@
 //! One session, from the client's request to the command's end.
 
 mod begin;
+mod changes;
 mod command;
 mod descendants;
 mod order;
+mod own_root;
 mod relay;
 mod shim;
 mod streams;
+mod view;
 mod who;
 
 use std::path::PathBuf;

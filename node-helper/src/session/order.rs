@@ -4,6 +4,7 @@
 use kpexec_protocol::{Start, Started, Terminal};
 
 use super::Context;
+use super::view::View;
 use super::who::Who;
 use crate::cri::Container;
 use crate::enter::message::{Label, Limit, Order};
@@ -18,6 +19,7 @@ pub(super) fn order(
     who: &Who,
     container: &Container,
     target: &TargetProcess,
+    view: &View,
 ) -> Order {
     let term = start.terminal.as_ref().map(|Terminal { term, .. }| term.as_str());
     let Who { identity, home, filters } = who;
@@ -42,6 +44,9 @@ pub(super) fn order(
         limits: if identity.target_limits { limits(&target.limits) } else { Vec::new() },
         target_programs: identity.target_programs,
         terminal: start.terminal.is_some(),
+        writes: view.writes.into(),
+        writable: start.writable,
+        volumes: view.volumes.iter().map(|volume| volume.path.clone()).collect(),
         roles: Vec::new(),
     }
 }
@@ -61,6 +66,7 @@ pub(super) fn started(
     target: &TargetProcess,
     context: &Context,
     has_cgroup: bool,
+    view: &View,
 ) -> Started {
     let kinds = [
         (Namespace::Network, "network"),
@@ -74,6 +80,7 @@ pub(super) fn started(
     let shared = kinds.iter().filter(|(kind, _)| is_shared(*kind));
     let shared: Vec<&str> = shared.map(|(_, name)| *name).collect();
     let mut notices = identity.notices();
+    notices.extend(view.notices());
     if !shared.is_empty() {
         notices.push(format!("the container shares the node's {}", shared.join(", ")));
     }

@@ -48,7 +48,7 @@ pub(super) async fn relay(
     requests: Requests,
     answers: &Answers,
 ) -> Kind {
-    let Running { shim, streams, mut exit_status, target, started } = running;
+    let Running { shim, streams, mut exit_status, target, view, started } = running;
     if !say(answers, Kind::Started(started)).await {
         shim.end(&context.procfs, &HANG_UP).await;
         return gone();
@@ -80,7 +80,10 @@ pub(super) async fn relay(
     match told {
         Told::TooLate => in_doubt("was withheld"),
         Told::Status(_) if forged => in_doubt("was forged: the command still ran"),
-        Told::Status(status) if !with_target => last_word(exit(status), all_gone),
+        Told::Status(status) if !with_target => match last_word(exit(status), all_gone) {
+            Kind::Exit(exit) => view.conclude(exit, answers).await,
+            failure => failure,
+        },
         _ => killed_from_outside(target.ends_within(TARGET_END).await),
     }
 }
@@ -153,7 +156,7 @@ fn exit(status: i32) -> Exit {
     } else {
         ExitStatus::Code(libc::WEXITSTATUS(status).cast_unsigned())
     };
-    Exit { status: Some(status) }
+    Exit { status: Some(status), ..Exit::default() }
 }
 
 /// Waits for the command's end; `None` if the shim ended without telling.

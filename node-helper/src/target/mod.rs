@@ -7,6 +7,7 @@ pub mod process;
 pub mod procfs;
 pub mod reach;
 pub mod status;
+pub mod volumes;
 
 pub use label::Label;
 pub use limits::Limit;

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use self::server::{Answer, Server};
 use super::{Control, Local, Output, Session, SessionError, connect, relay};
+use crate::changes::ChangesFile;
 use crate::cluster::Cluster;
 use crate::transport::{Dialer, End, HelperLog, TransportError};
 
@@ -152,6 +153,30 @@ async fn what_the_helper_says_at_the_start_is_kept() {
     let session = session_with(&server, "seven").await.unwrap();
     assert_eq!(session.started.identity, "uid 0 of the fake");
     assert_eq!(session.started.notices, ["a notice"]);
+}
+
+#[tokio::test]
+async fn changes_are_saved_when_all_of_them_have_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changes.tar");
+    for (command, code) in [("half-change", None), ("seven", None), ("change", Some(3))] {
+        let server = server::start(V5, &[Answer::Serve]).await;
+        let mut session = session_with(&server, command).await.unwrap();
+        session.changes = Some(ChangesFile::create(&path).unwrap());
+        let (output, _written) = mpsc::channel(4);
+        let (_controls, control) = mpsc::channel(1);
+        let relayed = relay(&mut session, Local { stdin: None, control, output });
+        let result = timeout(Duration::from_secs(10), relayed).await.unwrap();
+        assert_eq!(result.as_ref().ok().copied().flatten(), code, "{command}: {result:?}");
+        if let Err(error) = result {
+            assert_eq!(error.exit_code(), 125, "{command}");
+        }
+        drop(session.changes.take());
+        let there = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(there, usize::from(code.is_some()), "{command}");
+        assert_eq!(session.notices.len(), usize::from(code.is_some()), "{command}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), b"first second");
 }
 
 #[tokio::test]

@@ -217,8 +217,21 @@ async fn run(
             say(replies, Kind::Stdout(received.to_string().into())).await;
         }
         b"killed" => status = exit::Status::Signal(9),
+        b"change" | b"half-change" => {
+            for piece in [&b"first "[..], b"second"] {
+                say(replies, Kind::Changes(Bytes::from_static(piece))).await;
+            }
+            if command == b"half-change" {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                vanish.notify_one();
+                return std::future::pending().await;
+            }
+            let notices = vec!["a last notice".into()];
+            let status = Some(exit::Status::Code(3));
+            return say(replies, Kind::Exit(Exit { status, notices })).await;
+        }
         b"seven" => status = exit::Status::Code(7),
-        b"nothing" => return say(replies, Kind::Exit(Exit { status: None })).await,
+        b"nothing" => return say(replies, Kind::Exit(Exit::default())).await,
         b"echo-control" => loop {
             let kind = messages.message().await.unwrap().unwrap().kind.unwrap();
             let text = match kind {
@@ -239,7 +252,7 @@ async fn run(
         }
         other => panic!("no such command: {other:?}"),
     }
-    say(replies, Kind::Exit(Exit { status: Some(status) })).await;
+    say(replies, Kind::Exit(Exit { status: Some(status), ..Exit::default() })).await;
 }
 
 /// The next piece of stdin, taken as soon as it comes.
