@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::layout::{self, REGISTRY};
 use super::{decoys, roots};
-use crate::buildah::{self, Buildah};
+use crate::buildah::{self, Buildah, Layers};
 use crate::digest::Inputs;
 use crate::run;
 
@@ -52,7 +52,7 @@ pub fn build_missing() -> Result<()> {
     slim(&root)?;
     decoys::lay(&root)?;
     let buildah = Buildah::in_folder(&unfinished)?;
-    buildah.build(&recipe(), &context, NAME)?;
+    buildah.build(&recipe(), &context, NAME, Layers::One)?;
     buildah.keep(NAME, &unfinished.join("image"))?;
     buildah.remove_storage()?;
     remove(&context)?;
