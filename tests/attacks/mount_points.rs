@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use crate::client::Node;
 use crate::fake_container::{DEFAULT, FakeContainer, Options};
 use crate::hijack::{FAMILY, parity, started};
+use crate::least_privilege::{granted, with};
 use crate::naive::Naive;
 
 /// What `take_away` says of these names, in the order it tries.
@@ -53,5 +54,18 @@ async fn t10_no_mount_point_of_a_root_that_can_be_written_is_taken_away() -> Res
     );
     let seen = node.container.run(&look)?;
     ensure!(seen.code == 0 && seen.output.contains("busybox"), "{}", seen.output);
+    Ok(())
+}
+
+#[tokio::test]
+async fn t10_a_node_without_immutable_files_has_a_root_that_cannot_be_written() -> Result<()> {
+    let mut capabilities = granted()?;
+    capabilities.retain(|name| name != "linux_immutable");
+    let container = FakeContainer::hostile(&Options::hostile())?;
+    let node = Node::around(container, &with(&capabilities)).await?;
+    let outcome = node.run(node.request(&["sh", "-c", "> /new"]), b"").await?;
+    let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    ensure!(said.contains("Read-only file system"), "{outcome:?}");
+    ensure!(node.said().contains("nothing can be made directly under /"), "{}", node.said());
     Ok(())
 }
