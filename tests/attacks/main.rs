@@ -43,6 +43,7 @@ mod flood;
 mod hijack;
 mod interference;
 mod moment_of_entry;
+mod mount_points;
 mod moving_trees;
 mod paths;
 mod proc;

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use kpexec_protocol::Start;
+use kpexec_protocol::{Start, Writes};
 use rustix::fd::OwnedFd;
 use rustix::fs::inotify;
 use rustix::io::Errno;
@@ -73,6 +73,8 @@ fn tempting(canary: &Canary) -> Result<FakeContainer> {
     Ok(container)
 }
 
+const MODES: [Writes; 3] = [Writes::Through, Writes::Deny, Writes::Discard];
+
 /// Leaves a mark in the working directory, and one by way of `/t`; reads what
 /// lies there.
 const LOOK: &str = "echo x > mark; cat secret; pwd; echo x > /t/inner/mark; cat /t/inner/secret";
@@ -106,8 +108,10 @@ async fn t25_no_exchanged_folder_leads_to_the_node() -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let mut race = Race::against("kpexec", 400);
     let (mut ran, mut refused) = (0, 0);
+    let mut modes = MODES.into_iter().cycle();
     while race.goes_on() {
         let mut request = node.request(&["sh", "-c", LOOK]);
+        request.writes = modes.next().unwrap_or_default().into();
         request = Start { workdir: Some(b"/tmp/t/inner".to_vec().into()), ..request };
         let outcome = node.run(request, b"").await?;
         if let Some(failure) = outcome.failure {
@@ -146,13 +150,17 @@ const READ: &str = "
 async fn t30_a_tree_that_changes_while_it_is_read_does_no_harm() -> Result<()> {
     let tainted = || fs::read_to_string("/proc/sys/kernel/tainted");
     let before = tainted()?;
-    for overlaid in [false, true] {
+    // Discarding is an overlay of ours, over the tree that changes; two of the
+    // target's own are the most there can be.
+    let cases = [(false, Writes::Through), (true, Writes::Through), (false, Writes::Discard)];
+    for (overlaid, writes) in cases {
         let options = Options { overlaid, ..Options::hostile() };
         let node = Node::around(FakeContainer::hostile(&options)?, &[]).await?;
         let root = node.container.run("busybox mkdir /srv/tree; busybox stat -f -c %t /srv")?;
         assert_eq!(root.output.trim() == OVERLAY, overlaid, "{}", root.output);
         let attack = node.container.spawn("exec churn /srv/tree")?;
-        let outcome = node.run(node.request(&["sh", "-c", READ]), b"").await?;
+        let request = Start { writes: writes.into(), ..node.request(&["sh", "-c", READ]) };
+        let outcome = node.run(request, b"").await?;
         assert_eq!(outcome.text(), "10000 tries\nmany read", "{:?}", outcome.failure);
         // And it can still be entered.
         for _ in 0..5 {

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Result, ensure};
+use kpexec_protocol::Writes;
 
 use crate::client::{GENERAL, Node, exactly, terminal};
 use crate::fake_container::{FakeContainer, Options, Proc};
@@ -111,14 +112,17 @@ async fn t29_mounts_of_the_session_do_not_propagate() -> Result<()> {
     let before = look()?;
     let mount = &mount[1..].join(" ");
     let script = format!("busybox {mount} && grep -c leaked /proc/self/mountinfo && sleep 1");
-    let mut request = node.request(&["sh", "-c", &script]);
-    request.identity = Some(exactly(0, 0, GENERAL | SYS_ADMIN));
-    let (_requests, mut answers) = node.open(request).await?;
-    // Started, then the count.
-    answers.message().await?;
-    let said = format!("{:?}", answers.message().await?);
-    ensure!(said.contains(r"1\n"), "the session could not mount: {said}");
-    assert_eq!(look()?, before);
+    for writes in [Writes::Through, Writes::Deny, Writes::Discard] {
+        let mut request = node.request(&["sh", "-c", &script]);
+        request.identity = Some(exactly(0, 0, GENERAL | SYS_ADMIN));
+        request.writes = writes.into();
+        let (_requests, mut answers) = node.open(request).await?;
+        // Started, then the count.
+        answers.message().await?;
+        let said = format!("{:?}", answers.message().await?);
+        ensure!(said.contains(r"1\n"), "{writes:?}: the session could not mount: {said}");
+        assert_eq!(look()?, before, "{writes:?}");
+    }
     Ok(())
 }
 
@@ -134,11 +138,18 @@ async fn t32_device_nodes_and_set_uid_files_of_the_target_have_no_force() -> Res
     ensure!(String::from_utf8(raised)?.starts_with("1000 0 "), "the file is not set-uid");
 
     let node = Node::around(container, &[]).await?;
-    assert_eq!(node.output(&["sh", "-c", read]).await?, "0");
-    let mut request = node.request(&["/srv/identity"]);
-    request.identity = Some(exactly(1000, 1000, GENERAL));
-    let outcome = node.run(request, b"").await?;
-    assert_eq!(outcome.text(), format!("1000 1000 1000 1000 {GENERAL:x}"));
+    for writes in [Writes::Through, Writes::Deny, Writes::Discard] {
+        // With discard, also in what was copied up.
+        let read = format!("busybox touch /srv/device; {read}");
+        let mut request = node.request(&["sh", "-c", &read]);
+        request.writes = writes.into();
+        assert_eq!(node.run(request, b"").await?.text(), "0", "{writes:?}");
+        let mut request = node.request(&["sh", "-c", "echo >> /srv/identity; /srv/identity"]);
+        request.identity = Some(exactly(1000, 1000, GENERAL));
+        request.writes = writes.into();
+        let outcome = node.run(request, b"").await?;
+        assert_eq!(outcome.text(), format!("1000 1000 1000 1000 {GENERAL:x}"), "{writes:?}");
+    }
     Ok(())
 }
 

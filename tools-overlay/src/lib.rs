@@ -51,8 +51,8 @@ impl Error {
                 "its file system itself is read-only; --writes=discard writes to memory instead"
             }
             (STACK, Errno::INVAL) => {
-                "the kernel stacks no more overlays on the container's root: \
-                 --writes=deny at least writes nothing"
+                "the kernel takes no overlay over it, as over one that lies on another; \
+                 --writes=deny leaves the container as it is, too"
             }
             _ => "",
         }

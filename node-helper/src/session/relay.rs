@@ -17,7 +17,9 @@ use tokio::task::JoinHandle;
 use super::begin::Running;
 use super::command::Command;
 use super::streams::Streams;
+use super::view::View;
 use super::{Answers, Context, Requests, descendants, say};
+use crate::failure::chain;
 use crate::pty;
 use crate::sys::start::EXIT_STATUS_SIZE;
 
@@ -81,7 +83,7 @@ pub(super) async fn relay(
         Told::TooLate => in_doubt("was withheld"),
         Told::Status(_) if forged => in_doubt("was forged: the command still ran"),
         Told::Status(status) if !with_target => match last_word(exit(status), all_gone) {
-            Kind::Exit(exit) => view.conclude(exit, answers).await,
+            Kind::Exit(exit) => conclude(exit, view, answers).await,
             failure => failure,
         },
         _ => killed_from_outside(target.ends_within(TARGET_END).await),
@@ -130,18 +132,30 @@ fn in_doubt(why: &str) -> Kind {
     failure(&format!("the command's exit status {why}"), hint)
 }
 
+/// Says what else there is to say before the command's end.
+async fn conclude(exit: Exit, view: View, answers: &Answers) -> Kind {
+    match view.conclude(answers).await {
+        Ok(notices) => Kind::Exit(Exit { notices, ..exit }),
+        Err(error) => failure(&format!("{}; the command ended {}", chain(&error), how(&exit)), ""),
+    }
+}
+
 /// The command's own end is the session's, unless something of it lives on.
 fn last_word(exit: Exit, all_gone: bool) -> Kind {
     if all_gone {
         return Kind::Exit(exit);
     }
-    let how = match exit.status {
+    let how = how(&exit);
+    let message = format!("the command ended {how}, but what it started cannot be killed");
+    failure(&message, "a process may hang in a file system of the container; ps shows it as D")
+}
+
+fn how(exit: &Exit) -> String {
+    match exit.status {
         Some(ExitStatus::Signal(number)) => format!("by signal {number}"),
         Some(ExitStatus::Code(code)) => format!("with exit code {code}"),
         None => "somehow".to_owned(),
-    };
-    let message = format!("the command ended {how}, but what it started cannot be killed");
-    failure(&message, "a process may hang in a file system of the container; ps shows it as D")
+    }
 }
 
 fn failure(message: &str, hint: &str) -> Kind {

@@ -1,13 +1,14 @@
 //! The view, as far as `serve` has to do with it: what it is made with, and what
 //! becomes of what was written.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::BytesMut;
 use kpexec_protocol::server_message::Kind;
-use kpexec_protocol::{CHUNK, Exit, ServerMessage, Start, Writes};
+use kpexec_protocol::{CHUNK, ServerMessage, Start, Writes};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -18,7 +19,6 @@ use tools_overlay::{Part, Parts};
 use super::Answers;
 use super::changes::{self, Layer, Owners};
 use super::own_root::{Difference, Names, list};
-use crate::failure::ours;
 use crate::target::TargetProcess;
 use crate::target::volumes::{self, Volume, volumes};
 
@@ -103,30 +103,18 @@ impl View {
         list(paths).map(|paths| format!("read-only, as {why}: {paths}")).into_iter().collect()
     }
 
-    /// To be called once nothing of the session is left: sends the changes if
-    /// they were asked for, and gives the last word.
-    pub async fn conclude(self, mut exit: Exit, answers: &Answers) -> Kind {
-        match self.ended(answers.clone()).await {
-            Ok(notices) => {
-                exit.notices = notices;
-                Kind::Exit(exit)
-            }
-            Err(error) => {
-                let code = exit.status.map(|status| format!(" (the command ended: {status:?})"));
-                let mut failure = ours(&error, "without --save-changes they are not needed");
-                failure.message.push_str(&code.unwrap_or_default());
-                Kind::Failure(failure)
-            }
-        }
-    }
-
-    async fn ended(self, answers: Answers) -> Result<Vec<String>, Error> {
-        let difference = self.before.changed_to(&Names::of(&self.root).map_err(Error::Look)?);
+    /// To be called once nothing of the session is left: sends the changes, if
+    /// they were asked for. Gives what the operator should know in the end.
+    pub async fn conclude(self, answers: &Answers) -> Result<Vec<String>, Error> {
+        let now = Names::of(&self.root);
         if self.writes == Writes::Through {
-            return Ok(difference.notices());
+            // Nothing is lost by it that was not lost before.
+            let unknown = |errno| vec![format!("cannot tell what was made under /: {errno}")];
+            return Ok(now.map_or_else(unknown, |now| self.before.changed_to(&now).notices()));
         }
         let Some(scratch) = self.scratch else { return Ok(Vec::new()) };
-        let (root, owners) = (self.root, self.owners);
+        let difference = self.before.changed_to(&now.map_err(Error::Look)?);
+        let (root, owners, answers) = (self.root, self.owners, answers.clone());
         let saving = spawn_blocking(move || save(&root, &difference, &scratch, owners, answers));
         let left_out = saving.await.map_err(|error| Error::Hold(error.into()))??;
         let paths = left_out.iter().map(|path| format!("/{}", path.display()));
@@ -150,11 +138,11 @@ fn save(
         .map_err(|errno| changes::Error::Read(UPPER.into(), errno))?;
     layer.add_all(&upper, Path::new(""))?;
     for name in &difference.made {
-        let path = Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+        let path = Path::new(OsStr::from_bytes(name.to_bytes()));
         layer.add(root.as_fd(), name, path)?;
     }
     for name in &difference.removed {
-        layer.remove(Path::new(std::ffi::OsStr::from_bytes(name.to_bytes())))?;
+        layer.remove(Path::new(OsStr::from_bytes(name.to_bytes())))?;
     }
     layer.finish()
 }

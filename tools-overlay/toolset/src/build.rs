@@ -89,7 +89,7 @@ impl Toolset {
         let packages = self.unpack(Profile::Full, &folder)?;
         let mut counts = Counts::new();
         // The full one has every file but vim.tiny.
-        for profile in [Profile::Minimal, Profile::Full] {
+        for profile in [Profile::Full, Profile::Minimal] {
             counts.extend(lay_out(profile, &packages, &folder.join(profile.name()))?.1);
         }
         patch::check_all_used(&counts)?;

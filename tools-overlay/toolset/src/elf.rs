@@ -90,22 +90,42 @@ pub fn segments(bytes: &[u8]) -> Result<Vec<Segment>> {
     Ok(segments)
 }
 
-/// An address that the dynamic linker writes somewhere (R_X86_64_RELATIVE).
-#[derive(Clone, Copy, Debug)]
-pub struct Relocation {
-    /// Where in the file the address is.
-    pub addend: usize,
-    /// The address, without where the file is loaded.
-    pub address: u64,
+/// Where the file holds an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// `lea register, [rip + distance]`: the file's offset of the distance, and
+    /// the address of the next instruction, which the distance is from.
+    Instruction { operand: usize, next: u64 },
+    /// R_X86_64_RELATIVE: the file's offset of the address, which is without
+    /// where the file will be loaded.
+    Relocation { addend: usize },
 }
 
-/// Every such address.
-pub fn relocations(bytes: &[u8]) -> Result<Vec<Relocation>> {
+/// Calls `found` for every address that code or relocations hold.
+pub fn references(bytes: &[u8], mut found: impl FnMut(u64, Reference)) -> Result<()> {
+    /// REX.W, 8d, a ModRM byte that says so, and the distance.
+    const LENGTH: usize = 7;
+    for segment in segments(bytes)?.iter().filter(|segment| segment.executable) {
+        let code = &bytes[segment.offset..segment.offset + segment.size];
+        for (at, lea) in code.windows(LENGTH).enumerate() {
+            if lea[0] & 0xfb != 0x48 || lea[1] != 0x8d || lea[2] & 0xc7 != 0x05 {
+                continue;
+            }
+            let distance = i32::from_le_bytes([lea[3], lea[4], lea[5], lea[6]]);
+            let next = segment.address + (at + LENGTH) as u64;
+            let operand = segment.offset + at + LENGTH - size_of::<i32>();
+            let address = next.wrapping_add_signed(distance.into());
+            found(address, Reference::Instruction { operand, next });
+        }
+    }
+    relocations(bytes, found)
+}
+
+fn relocations(bytes: &[u8], mut found: impl FnMut(u64, Reference)) -> Result<()> {
     /// Of the addend in an entry.
     const OFFSET: usize = 16;
     let file = parse(bytes)?;
     let endian = file.endian();
-    let mut relocations = Vec::new();
     for section in file.elf_section_table().iter() {
         let Some((entries, _)) = section.rela(endian, bytes)? else {
             continue;
@@ -113,14 +133,21 @@ pub fn relocations(bytes: &[u8]) -> Result<Vec<Relocation>> {
         let start = usize::try_from(section.sh_offset(endian))?;
         for (number, entry) in entries.iter().enumerate() {
             if entry.r_type(endian, false) == elf::R_X86_64_RELATIVE {
-                relocations.push(Relocation {
-                    addend: start + number * size_of_val(entry) + OFFSET,
-                    address: entry.r_addend(endian).cast_unsigned(),
-                });
+                let addend = start + number * size_of_val(entry) + OFFSET;
+                let address = entry.r_addend(endian).cast_unsigned();
+                found(address, Reference::Relocation { addend });
             }
         }
     }
-    Ok(relocations)
+    Ok(())
+}
+
+/// The address of what is at an offset of the file.
+pub fn address_of(segments: &[Segment], offset: usize) -> Option<u64> {
+    let holds =
+        |segment: &&Segment| (segment.offset..segment.offset + segment.size).contains(&offset);
+    let segment = segments.iter().find(holds)?;
+    Some(segment.address + (offset - segment.offset) as u64)
 }
 
 #[cfg(test)]

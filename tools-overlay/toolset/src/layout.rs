@@ -61,6 +61,7 @@ const SHARED_LEFT_OUT: &[&str] = &[
 const PRIVATE: &[(&str, &str)] = &[
     // libstdbuf.so; `/usr/libexec/` is as long as `/.kpexec/lib/`.
     ("coreutils/", "lib/coreutils/"),
+    ("file/magic.mgc", "lib/file/magic.mgc"),
     ("git-core/", "git-core/"),
     ("locale/C.utf8/", "locale/C.utf8/"),
     // Found beside the program: bin/../lib.

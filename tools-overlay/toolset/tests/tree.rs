@@ -47,7 +47,7 @@ const CHECKS: &[Check] = &[
     ("sh", "sh -c 'echo a | tr a b'", "b"),
     ("awk", "awk 'BEGIN { system(\"echo from the shell\") }'", "from the shell"),
     ("cat", "cat /proc/1/comm", ""),
-    ("ls", "ls -ln /", ".kpexec"),
+    ("ls", "ls -lna /", ".kpexec"),
     ("id", "id", "uid=0(root)"),
     ("who am i", "setpriv --reuid 65532 --regid 65532 --clear-groups id", "uid=65532(65532)"),
     ("ps", "ps -ef", "PID"),
@@ -76,7 +76,7 @@ const STANDARD: &[Check] = &[
     ("dig", "dig +time=1 +tries=1 @127.0.0.1 -p 1 x >/dev/null 2>&1; echo asked", "asked"),
     ("host", "host -W1 x 127.0.0.1 >/dev/null 2>&1; echo asked", "asked"),
     ("jq", "echo '{\"a\":[1,2]}' | jq -c .a", "[1,2]"),
-    ("lsof", "lsof -p $$", "/.kpexec/bin/bash"),
+    ("lsof", "lsof -p $$", "/.kpexec/bin/lsof"),
     ("openssl", "echo x | openssl dgst -md4 -provider legacy -provider default", "MD4"),
     (
         "openssl req",
@@ -159,12 +159,14 @@ impl Root {
         Ok(Self { folder, tree: tree.to_owned() })
     }
 
-    /// Runs a shell text of ours in it; `tracer` is put in front.
+    /// Runs a shell text of ours in it; under strace with these
+    /// options if there are any.
     fn run(&self, tracer: &str, text: &str) -> Result<Output> {
         const ENTER: &str = r#"
             mount --bind "$TREE" "$ROOT/.kpexec" && mount -o remount,ro,bind "$ROOT/.kpexec" &&
             mount --rbind /dev "$ROOT/dev" && mount -t proc proc "$ROOT/proc" &&
             mount --rbind /sys "$ROOT/sys" && cd "$ROOT" && ip link set lo up &&
+            TRACER=${TRACER:+$(command -v strace) $TRACER} &&
             exec env -i PATH=/.kpexec/bin HOME=/root LANG=C.UTF-8 \
                 $TRACER "$(command -v chroot)" "$ROOT" /.kpexec/bin/bash -c "$TEXT"
         "#;
@@ -222,7 +224,7 @@ fn no_program_asks_for_code_or_settings_of_the_target() -> Result<()> {
             }
             let root = Root::new(&tree)?;
             let trace = root.folder.path().with_extension("trace");
-            let tracer = format!("strace -f -qq -s 4096 -e trace=%file -o {}", trace.display());
+            let tracer = format!("-f -qq -s 4096 -e trace=%file -o {}", trace.display());
             root.run(&tracer, text)?;
             let said = fs::read_to_string(&trace)?;
             fs::remove_file(&trace)?;

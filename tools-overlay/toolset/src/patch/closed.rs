@@ -1,10 +1,12 @@
 //! Files below the home folder, which is the target's, that no program of ours
 //! may take its settings from.
 //!
-//! The last letter of the name becomes a slash. There is no such file then, and
-//! none can be made: if somebody makes a folder of that name, it is still no
-//! file. The length stays, so this also works where the compiler put the name
-//! into an instruction.
+//! Where the program takes a path as it is, it gets one below `/dev`, which is
+//! the session's own. Where it puts the home folder in front, the last letter
+//! of the name becomes a slash: there is no such file then, and none can be
+//! made; a folder of that name is still no file. Either way the length stays,
+//! so this also works where the compiler put the name into an instruction, and
+//! the end of the string, where others share it.
 
 use super::rules::{How, Rule};
 
@@ -17,19 +19,19 @@ const CLOSED: &[Closed] = &[
         &["bin/bash"],
         How::Whole,
         &[
-            ("~/.bashrc", "~/.bashr/"),
-            ("~/.profile", "~/.profil/"),
-            ("~/.bash_profile", "~/.bash_profil/"),
-            ("~/.bash_login", "~/.bash_logi/"),
-            ("~/.bash_logout", "~/.bash_logou/"),
-            ("~/.bash_history", "~/.bash_histor/"),
-            ("~/.sh_history", "~/.sh_histor/"),
-            ("~/.inputrc", "~/.inputr/"),
+            ("~/.bashrc", "/dev/nnrc"),
+            ("~/.profile", "/dev/nfile"),
+            ("~/.bash_profile", "/dev/nn/profile"),
+            ("~/.bash_login", "/dev/nn/login"),
+            ("~/.bash_logout", "/dev/nn/logout"),
+            ("~/.bash_history", "/dev/nnnhistory"),
+            ("~/.sh_history", "/dev/nhistory"),
+            ("~/.inputrc", "/dev/nnnrc"),
         ],
     ),
-    (&["bin/dash"], How::Whole, &[("$HOME/.profile", "$HOME/.profil/")]),
-    (&["lib/libreadline.so.8"], How::Whole, &[("~/.inputrc", "~/.inputr/")]),
-    (&["lib/libtinfo.so.6"], How::Whole, &[("%s/.terminfo", "/.kpexec/nil")]),
+    (&["bin/dash"], How::Whole, &[("$HOME/.profile", "/dev/n.profile")]),
+    (&["lib/libreadline.so.8"], How::Whole, &[("~/.inputrc", "/dev/nnnrc")]),
+    (&["lib/libtinfo.so.6"], How::Whole, &[("%s/.terminfo", "/dev/nnminfo")]),
     (
         &["bin/less"],
         How::Whole,
@@ -40,12 +42,12 @@ const CLOSED: &[Closed] = &[
         &["bin/vim.basic", "bin/vim.tiny"],
         How::Whole,
         &[
-            ("$HOME/.vimrc", "$HOME/.vimr/"),
-            ("$HOME/.exrc", "$HOME/.exr/"),
-            ("~/.vim/vimrc", "~/.vim/vimr/"),
+            ("$HOME/.vimrc", "/dev/n.vimrc"),
+            ("$HOME/.exrc", "/dev/n.exrc"),
+            ("~/.vim/vimrc", "/dev/nnvimrc"),
         ],
     ),
-    (&["bin/vim.basic"], How::Whole, &[("$HOME/.viminfo", "$HOME/.viminf/")]),
+    (&["bin/vim.basic"], How::Whole, &[("$HOME/.viminfo", "/dev/nnviminfo")]),
     (&["bin/dig"], How::Whole, &[("%s/.digrc", "%s/.digr/")]),
     (
         &["bin/nano"],
@@ -57,9 +59,7 @@ const CLOSED: &[Closed] = &[
         How::Whole,
         &[("/.htoprc", "/.htopr/"), ("/.config/htop/htoprc", "/.config/htop/htopr/")],
     ),
-    (&["lib/libjq.so.1"], How::Whole, &[("/.jq", "/.j/")]),
-    (&["bin/jq"], How::Part, &[("~/.jq", "~/.j/")]),
-    (&["bin/wget"], How::Whole, &[(".wgetrc", ".wgetr/"), (".wget-hsts", ".wget-hst/")]),
+    (&["bin/wget"], How::Whole, &[(".wgetrc", ".wgetr/"), (".wget-hsts", ".wget/hsts")]),
     (
         &["lib/libmagic.so.1"],
         How::Whole,
@@ -69,6 +69,7 @@ const CLOSED: &[Closed] = &[
     (&["bin/ltrace"], How::Whole, &[("~/.ltrace.conf", "~/.ltrace.con/")]),
     (&["lib/libldap-2.5.so.0"], How::Whole, &[("ldaprc", "ldapr/")]),
     (&["bin/git", "git-core/*"], How::Whole, &[("~/.gitconfig", "~/.gitconfi/")]),
+    (&["bin/curl"], How::Part, &[(".curlrc", ".curlr/")]),
     (&["bin/gdb"], How::Part, &[(".gdbinit", ".gdbini/"), (".gdbearlyinit", ".gdbearlyini/")]),
     (&["bin/perf"], How::Whole, &[("%s/.perfconfig", "%s/.perfconfi/")]),
 ];
@@ -90,14 +91,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_name_is_as_long_and_ends_in_a_slash() {
+    fn what_is_closed_is_as_long_and_cannot_be_made() {
         for rule in rules() {
             assert_eq!(rule.to.len(), rule.from.len(), "{}", rule.from);
-            // A search path, not a file: it leads into our own tree instead.
-            if rule.from != "%s/.terminfo" {
-                let stem = &rule.from[..rule.from.len() - 1];
-                assert_eq!(rule.to, format!("{stem}/"), "{}", rule.from);
-            }
+            let stem = &rule.from[..rule.from.len() - 1];
+            // wget writes the list of hosts that want TLS; it is data.
+            let data = rule.from == ".wget-hsts";
+            let closed = rule.to.starts_with("/dev/") || rule.to == format!("{stem}/");
+            assert!(closed || data, "{}", rule.from);
         }
     }
 }

@@ -3,9 +3,9 @@
 
 pub mod closed;
 mod loader;
+mod moved;
 pub mod record;
 pub mod rules;
-mod shell;
 mod strings;
 pub mod texts;
 
@@ -64,10 +64,7 @@ fn one(tree: &Tree, path: &str, rules: &[Rule]) -> Result<BTreeMap<String, usize
     loader::relocate(&file, &facts)?;
     let mut binary = fs::read(&file)?;
     let mut counts = strings::apply_all(&mut binary, path, rules)?;
-    let aimed = shell::reaim(&mut binary, path)?;
-    if aimed > 0 {
-        counts.insert(shell::NAME.to_owned(), aimed);
-    }
+    counts.extend(moved::apply_all(&mut binary, path)?);
     fs::write(&file, binary)?;
     Ok(counts)
 }

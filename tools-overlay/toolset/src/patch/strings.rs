@@ -1,29 +1,84 @@
 //! Overwriting strings in place.
+//!
+//! Linkers let a short string be the end of a longer one (`htop` of
+//! `/.config/htop`): what is overwritten must not be used by half.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, ensure};
 use memchr::memmem::{Finder, find_iter};
 
 use super::rules::{How, Rule};
+use crate::elf;
+
+/// Files, and ends of overwritten strings that something else in them uses,
+/// where that was looked at and does no harm.
+const SHARED: &[(&str, &str)] = &[
+    // The same file in XDG's folders.
+    ("bin/curl", "curlrc"),
+    ("bin/htop", "/htop/htoprc"),
+    ("bin/less", "less"),
+    ("bin/less", "lesshst"),
+    ("bin/less", "lesskey"),
+    ("bin/nano", "/nano/nanorc"),
+    // The same file in the working folder.
+    ("bin/inetutils-telnet", "/.telnetrc"),
+    // Only where it is told to nscd, which is no part of this.
+    ("lib/libc.so.6", "nsswitch.conf"),
+];
 
 /// Applies every rule that is for this file; gives how often each applied.
 pub fn apply_all(binary: &mut [u8], path: &str, rules: &[Rule]) -> Result<BTreeMap<String, usize>> {
     let mut counts = BTreeMap::new();
     let mut missing = Vec::new();
+    let mut overwritten = Vec::new();
     for rule in rules.iter().filter(|rule| rule.is_for(path)) {
-        let count = apply(binary, rule)?;
-        if count > 0 {
-            counts.insert(rule.name(), count);
+        let places = apply(binary, rule)?;
+        if !places.is_empty() {
+            counts.insert(rule.name(), places.len());
+            overwritten.extend(places.into_iter().map(|place| (place, *rule)));
         } else if rule.must_apply(path) {
             missing.push(rule.name());
         }
     }
     ensure!(missing.is_empty(), "not in it: {}", missing.join(", "));
+    check_not_shared(binary, path, &overwritten)?;
     Ok(counts)
 }
 
-fn apply(binary: &mut [u8], rule: &Rule) -> Result<usize> {
+/// Fails if anything leads to the middle of what was overwritten.
+fn check_not_shared(binary: &[u8], path: &str, overwritten: &[(usize, Rule)]) -> Result<()> {
+    if overwritten.is_empty() {
+        return Ok(());
+    }
+    let segments = elf::segments(binary)?;
+    let mut inner = HashMap::new();
+    for (place, rule) in overwritten {
+        for start in 1..rule.from.len() {
+            // Where a string begins, and ends that stay as they are, are fine.
+            let begins = rule.from.as_bytes()[start - 1] == 0;
+            let stays = binary[place + start..].starts_with(&rule.from.as_bytes()[start..]);
+            if let Some(address) = elf::address_of(&segments, place + start)
+                && !begins
+                && !stays
+            {
+                inner.insert(address, (rule.from, start));
+            }
+        }
+    }
+    let mut shared = BTreeSet::new();
+    elf::references(binary, |address, _| {
+        if let Some((from, start)) = inner.get(&address) {
+            shared.insert(from[*start..].escape_default().to_string());
+        }
+    })?;
+    shared.retain(|end| !SHARED.contains(&(path, end.as_str())));
+    ensure!(shared.is_empty(), "also used as strings of their own: {shared:?}");
+    Ok(())
+}
+
+/// Gives where it was.
+fn apply(binary: &mut [u8], rule: &Rule) -> Result<Vec<usize>> {
     let (from, to) = (rule.from.as_bytes(), rule.to.as_bytes());
     let places: Vec<usize> = match rule.how {
         How::Whole => {
@@ -44,7 +99,7 @@ fn apply(binary: &mut [u8], rule: &Rule) -> Result<usize> {
         new.copy_from_slice(to);
         rest.fill(0);
     }
-    Ok(places.len())
+    Ok(places)
 }
 
 /// Strings may share the NUL between them, so the search goes on at it.
@@ -71,7 +126,7 @@ mod tests {
 
     fn patched(binary: &[u8], rule: &Rule) -> (Vec<u8>, usize) {
         let mut copy = binary.to_vec();
-        let count = apply(&mut copy, rule).unwrap();
+        let count = apply(&mut copy, rule).unwrap().len();
         assert_eq!(copy.len(), binary.len());
         (copy, count)
     }
