@@ -31,9 +31,6 @@ use crate::transport::{Dialer, HelperLog};
 /// What a shell reports for a program that wrote to a closed pipe: 128 + SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
 
-/// What becomes of what is written in a session.
-const WRITES: &str = "what you write, the container sees";
-
 /// Why kpexec could not do what it was asked to.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -155,7 +152,7 @@ fn image(cli: &Cli) -> Result<String, ImageError> {
 
 fn tools_image(cli: &Cli) -> Option<ToolsImage<'_>> {
     let name = cli.tools.tools_image.as_deref()?;
-    Some(ToolsImage { name, root: false })
+    Some(ToolsImage { name, root: cli.tools.tools_root })
 }
 
 fn choose_terminal(cli: &Cli) -> bool {
@@ -205,6 +202,7 @@ fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> 
         writes: kpexec_protocol::Writes::from(cli.view.writes).into(),
         writable: cli.view.writable,
         save_changes: cli.view.save_changes.is_some(),
+        tools_root: cli.tools.tools_root,
     }
 }
 
@@ -268,9 +266,8 @@ impl Work<'_> {
     fn announce(&self, started: &Started) {
         let Cli { quiet, verbose, .. } = *self.cli;
         if self.tty && self.cli.is_shell() && !quiet {
-            banner::lines(self.target, started, WRITES)
-                .iter()
-                .for_each(|line| report::notice(line));
+            let lines = banner::lines(self.target, started, self.cli);
+            lines.iter().for_each(|line| report::notice(line));
         }
         report::started(started, quiet, verbose);
     }

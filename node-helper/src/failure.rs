@@ -5,6 +5,8 @@ use std::io::Write;
 
 use kpexec_protocol::{Failure, Reason};
 
+use crate::tools::Tools;
+
 /// Joins an error and its causes, outermost first.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -102,10 +104,11 @@ pub fn not_executable(program: &[u8], errno: i32, target_programs: bool) -> Fail
 
 /// No command, because what `program` names to be run by is missing: exit code
 /// 126.
-pub fn incomplete(program: &[u8], interpreter: &[u8], hint: &str) -> Failure {
+pub fn incomplete(program: &[u8], interpreter: &[u8], tools: &Tools) -> Failure {
+    let hint = tools.hint_for(program).to_owned();
     let [program, interpreter] = [program, interpreter].map(String::from_utf8_lossy);
-    let message = format!("{program} needs {interpreter}, which the container lacks");
-    Failure { reason: Reason::NotExecutable.into(), message, hint: hint.to_owned() }
+    let message = format!("{program} needs {interpreter}, which {} lacks", tools.owner_of_root());
+    Failure { reason: Reason::NotExecutable.into(), message, hint }
 }
 
 #[cfg(test)]

@@ -92,6 +92,30 @@ fn a_shell_of_another_image_has_a_prompt() -> Result<()> {
 }
 
 #[test]
+fn another_image_is_the_root() -> Result<()> {
+    for pod in BOTH_NODES {
+        let in_root = |command: &[&str]| {
+            let flags = ["--tools-image", IMAGE, "--tools-root", pod, "--"];
+            run_kpexec(&[&flags, command].concat())
+        };
+        let exe = in_root(&["readlink", "/proc/self/exe"])?;
+        assert_eq!(exe.text(), "/bin/busybox", "{pod}: {}", exe.stderr);
+        // Its own user is in the image, not in the container.
+        let script = "cat /proc/1/comm; ls -d /target/app; grep -c nobody /etc/passwd";
+        let mixed = in_root(&["sh", "-c", script])?;
+        assert_eq!(mixed.text(), "app\n/target/app\n1", "{pod}: {}", mixed.stderr);
+        // Names are looked up as the container does it.
+        let script = "cmp /etc/resolv.conf /target/etc/resolv.conf && cat /etc/hosts";
+        let names = in_root(&["sh", "-c", script])?;
+        ensure!(names.text().contains(pod), "{pod}: {names:?}");
+        let written = in_root(&["sh", "-c", "echo x > /etc/new && cat /etc/new"])?;
+        assert_eq!(written.text(), "x", "{pod}: {}", written.stderr);
+        assert_eq!(in_root(&["ls", "/etc/new"])?.code(), 1, "{pod}: it went with its helper");
+    }
+    Ok(())
+}
+
+#[test]
 fn an_image_that_is_not_there_is_named() -> Result<()> {
     let image = "10.200.0.1:5000/no-such-tools:1";
     for pod in BOTH_NODES {

@@ -24,5 +24,6 @@ mod names;
 mod shell;
 mod teardown;
 mod tools;
+mod tools_root;
 mod view;
 mod writes;

@@ -159,6 +159,10 @@ impl Cli {
             return Err(usage("a command is required after --", SHELL));
         }
         // clap knows no conflicts between a flag and one value of another.
+        if cli.tools.tools_root && cli.view.writes == Writes::Discard {
+            let what = "--tools-root cannot be used with --writes=discard";
+            return Err(usage(what, "--writes=deny keeps /target as it is"));
+        }
         if cli.view.save_changes.is_some() && cli.view.writes != Writes::Discard {
             return Err(usage("--save-changes needs --writes=discard", "leave out --writes"));
         }
@@ -335,6 +339,16 @@ mod tests {
         assert_eq!(image.tools.tools_image.as_deref(), Some("alpine:3"));
         let both = ["-i", "--toolset", "full", "--tools-image", "alpine:3", "web"];
         assert!(usage_of(&both).0.contains("cannot be used with"));
+    }
+
+    #[test]
+    fn a_root_of_tools_needs_an_image_and_discards_nothing() {
+        let alone = ["-i", "web", "--tools-root"];
+        assert!(usage_of(&alone).0.contains("--tools-image"));
+        let with_image = [&alone[..], &["--tools-image", "alpine:3"]].concat();
+        assert!(parse(&with_image).unwrap().tools.tools_root);
+        let (what, _) = usage_of(&[&with_image[..], &["--writes=discard"]].concat());
+        assert_eq!(what, "--tools-root cannot be used with --writes=discard");
     }
 
     #[test]

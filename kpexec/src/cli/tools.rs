@@ -21,6 +21,15 @@ pub struct ToolsFlags {
     /// looks for files of its own, its loader for one, finds the container's at /.
     #[arg(long, value_name = "IMAGE", conflicts_with = "toolset")]
     pub tools_image: Option<String>,
+
+    /// Make the root of that image the session's own; the container's is at
+    /// /target
+    ///
+    /// For tools that need libraries and files of their own. What is written
+    /// outside /target goes with the helper. Processes, network and names of users
+    /// to run as are the container's as always.
+    #[arg(long, requires = "tools_image", conflicts_with = "save_changes")]
+    pub tools_root: bool,
 }
 
 /// The sets of tools there are.

@@ -68,6 +68,9 @@ pub struct Order {
     /// What is mounted below the target's root, where writes are discarded.
     #[prost(bytes = "vec", repeated, tag = "18")]
     pub volumes: Vec<Vec<u8>>,
+    /// Whether its root is that of the tools image.
+    #[prost(bool, tag = "21")]
+    pub tools_root: bool,
     /// The files that the command stands for, to be tried in turn.
     #[prost(message, repeated, tag = "20")]
     pub programs: Vec<Program>,

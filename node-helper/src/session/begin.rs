@@ -193,7 +193,11 @@ async fn join(
 ) -> Result<Joined, Error> {
     let who = who::who(context, asked, start.trust_target, container, target).await?;
     let files = match &context.tools_pod {
-        Some(pod) => ToolFiles::of_container(&context.procfs, &context.cri_socket, pod).await?,
+        Some(pod) => {
+            let (procfs, cri_socket) = (&context.procfs, &context.cri_socket);
+            ToolFiles::of_container(procfs, cri_socket, pod, start.tools_root).await?
+        }
+        None if start.tools_root => return Err(Error::Incomplete("tools image")),
         None => ToolFiles::of_folder(&context.toolset)?,
     };
     let tools = &files.tools;

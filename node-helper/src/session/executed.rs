@@ -81,7 +81,7 @@ impl Refused {
         if let Some(program) = self.told.incomplete(programs)
             && let Some(interpreter) = files.interpreter(binary, target, program).await
         {
-            return Ok(incomplete(program, &interpreter, files.tools.hint_for(program)));
+            return Ok(incomplete(program, &interpreter, &files.tools));
         }
         self.told.failure(wanted, programs)
     }

@@ -29,7 +29,9 @@ pub(super) fn order(
     let env = session_environment(start, who, container, target, tools);
     let command = start.argv.first().map(AsRef::as_ref);
     let credentials = &identity.credentials;
-    let own_workdir = || container.workdir.clone().into_bytes();
+    // The target's is not where it was, if the root is another.
+    let own = if tools.is_root() { "/" } else { &container.workdir };
+    let own_workdir = || own.as_bytes().to_vec();
     let label = target.label.as_ref().filter(|_| identity.target_label).map(|label| {
         let (file, text) = label.on_exec();
         Label { file: file.to_owned(), text }
@@ -52,6 +54,7 @@ pub(super) fn order(
         terminal: start.terminal.is_some(),
         writes: view.writes.into(),
         writable: start.writable,
+        tools_root: tools.is_root(),
         volumes: view.volumes.iter().map(|volume| volume.path.clone()).collect(),
         roles: Vec::new(),
     }
@@ -69,13 +72,13 @@ fn session_environment(
     let uid = who.identity.credentials.uid;
     environment(&Sources {
         target: &container.env,
-        same_user: target.status.uid == uid,
+        same_user: target.status.uid == uid && !tools.is_root(),
         uid,
         user: user.and_then(|kind| match kind {
             Kind::Name(name) => Some(name.as_str()),
             Kind::Number(_) => None,
         }),
-        home: who.home.as_deref(),
+        home: who.home.as_deref().filter(|_| !tools.is_root()),
         pod: &pod_name,
         container: &container_name,
         term: start.terminal.as_ref().map(|Terminal { term, .. }| term.as_str()),

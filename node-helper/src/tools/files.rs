@@ -72,7 +72,8 @@ impl ToolFiles {
         Ok(Self { tools: Tools::Toolset, root: tools_overlay::parts::clone_folder(folder)? })
     }
 
-    /// The root of the tools container of the pod with this UID, once it runs.
+    /// The root of the tools container of the pod with this UID, once it runs. It
+    /// becomes the session's, if `as_root`.
     ///
     /// # Errors
     /// When it does not start, or its root cannot be had.
@@ -80,6 +81,7 @@ impl ToolFiles {
         procfs: &Procfs,
         cri_socket: &Path,
         pod_uid: &str,
+        as_root: bool,
     ) -> Result<Self, Error> {
         let mut runtime = Runtime::connect(cri_socket).await?;
         let begun = Instant::now();
@@ -96,7 +98,7 @@ impl ToolFiles {
         let mounts = mounts.ok_or(Error::Call("find the mounts", Errno::NOENT))?;
         let root = clone_root(mounts, process.root.as_fd())?;
         process.confirm()?;
-        Ok(Self { tools: Tools::image(path(&container.env)), root })
+        Ok(Self { tools: Tools::image(path(&container.env), as_root), root })
     }
 
     /// Replaces each program of an image by the file it leads to in that image:
