@@ -55,6 +55,9 @@ const WITHOUT_EFFECT: &[&str] = &[
     "/.git",
     "/.git/HEAD",
     "/HEAD",
+    // gdb: prefixes it was built with, and old commands.
+    "/usr",
+    "/.gdb_history",
     // bash-completion, for services to complete.
     "/etc/init.d",
     "/etc/rc.d/init.d",
