@@ -218,9 +218,7 @@ async fn join(
     let (processes, users) = (theirs(Namespace::Pid), theirs(Namespace::User));
     let mut parts =
         Parts::open(files.root.try_clone().map_err(Error::Follow)?, processes, users, root)?;
-    if let Some(devpts) = ends.devpts {
-        parts.add(Part::Devpts, devpts);
-    }
+    parts.add(Part::Devpts, ends.devpts);
     let mut view = View::prepare(start, target, &mut parts)?;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::Follow(e.into()));
     let (exec_error, exec_error_end) = pipe()?;

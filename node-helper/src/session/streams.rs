@@ -12,7 +12,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
-use tools_overlay::parts::Owner;
+use tools_overlay::parts::{Owner, devpts};
 
 use crate::pty::{self, Pty};
 use crate::sys::watch::async_fd;
@@ -42,8 +42,8 @@ pub(super) struct Ends {
     pub stdin: OwnedFd,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
-    /// Where the terminal lives.
-    pub devpts: Option<OwnedFd>,
+    /// Where the terminal lives, and those that tmux(1) and script(1) make.
+    pub devpts: OwnedFd,
 }
 
 impl Streams {
@@ -70,7 +70,7 @@ fn open_terminal(size: WindowSize, owner: Owner) -> Result<(Streams, Ends), Erro
         stdin: slave.try_clone()?,
         stdout: slave.try_clone()?,
         stderr: slave,
-        devpts: Some(devpts),
+        devpts,
     };
     Ok((streams, ends))
 }
@@ -95,7 +95,8 @@ fn open_pipes(stdin: bool, owner: Owner) -> Result<(Streams, Ends), Error> {
         stdout: Receiver::from_owned_fd(stdout)?,
         stderr: Receiver::from_owned_fd(stderr)?,
     };
-    let ends = Ends { stdin: theirs, stdout: stdout_end, stderr: stderr_end, devpts: None };
+    let devpts = devpts(owner).map_err(pty::Error::from)?;
+    let ends = Ends { stdin: theirs, stdout: stdout_end, stderr: stderr_end, devpts };
     Ok((streams, ends))
 }
 
