@@ -28,6 +28,14 @@ impl Cluster {
         CLUSTER.get_or_init(|| Self::find().expect("a running cluster: `cargo xtask cluster up`"))
     }
 
+    /// The helper image with the full toolset; built where it is not up to date.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn full_helper_image() -> Result<String> {
+        last_line(&["xtask", "image", "--quiet", "--toolset", "full"])
+    }
+
     fn find() -> Result<Self> {
         let kubeconfig = last_line(&["xtask", "cluster", "kubeconfig"])?;
         let helper_image = last_line(&["xtask", "image", "--quiet"])?;

@@ -53,8 +53,8 @@ impl Buildah {
     }
 
     /// Pushes an image over plain HTTP and returns its digest. Its layers are
-    /// compressed with zstd, which is faster than gzip both ways; containerd
-    /// takes it since 1.5, CRI-O since 1.20.
+    /// compressed with zstd, which is smaller and faster than gzip; containerd
+    /// takes it since 1.5.
     pub fn push(&self, reference: &str) -> Result<String> {
         let digest = self.folder.join("digest");
         let mut command = self.command("push");

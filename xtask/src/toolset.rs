@@ -46,6 +46,9 @@ pub fn perform(options: &Options) -> Result<()> {
 
 /// The toolset of a profile, built if it is not in the cache.
 pub fn build(profile: Profile) -> Result<Built> {
+    if let Some(built) = builder().find(profile)? {
+        return Ok(built);
+    }
     let _lock = wait()?;
     let start = Instant::now();
     let built = builder().build(profile)?;

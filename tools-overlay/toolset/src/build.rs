@@ -1,7 +1,8 @@
 //! A build, in order, and the cache of built trees.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -12,6 +13,11 @@ use crate::patch::record::{self, Counts};
 use crate::stage::{self, Unpacked};
 use crate::tree::Tree;
 use crate::{Profile, fetch, key, libraries, licences, own_files, patch, update};
+
+/// Beside each tree: its digest, size and number of packages.
+const FACTS: &str = "facts";
+/// How long a tree is kept that nobody asks for.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// A tree that is ready for use.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,13 +45,29 @@ impl Toolset {
         Self { cache: cache.to_owned() }
     }
 
+    /// The tree of a profile, if it was built before.
+    pub fn find(&self, profile: Profile) -> Result<Option<Built>> {
+        let key = key::key(profile)?;
+        let folder = self.folder(profile, &key);
+        let built = read(&folder, &key).ok();
+        if built.is_some() {
+            // Tells from those that nobody uses any more.
+            File::open(folder.join(FACTS))?.set_modified(SystemTime::now())?;
+        }
+        Ok(built)
+    }
+
+    fn folder(&self, profile: Profile, key: &str) -> PathBuf {
+        self.cache.join("toolset").join(format!("{profile}-{key}"))
+    }
+
     /// The tree of a profile, built if it is not there.
     pub fn build(&self, profile: Profile) -> Result<Built> {
-        let key = key::key(profile)?;
-        let folder = self.cache.join("toolset").join(format!("{profile}-{key}"));
-        if let Ok(built) = read(&folder, &key) {
+        if let Some(built) = self.find(profile)? {
             return Ok(built);
         }
+        let key = key::key(profile)?;
+        let folder = self.folder(profile, &key);
         let new = self.unfinished(profile.name())?;
         let (tree, counts) = self.build_in(&new, profile)?;
         record::compare(&update::patches()?, &counts)?;
@@ -98,7 +120,7 @@ impl Toolset {
     }
 
     /// A folder for a build, which no other uses. What killed builds have left
-    /// is removed.
+    /// is removed, and so are trees that nobody has asked for in a while.
     fn unfinished(&self, purpose: &str) -> Result<PathBuf> {
         let top = self.cache.join("toolset");
         fs::create_dir_all(&top).with_context(|| format!("cannot make {}", top.display()))?;
@@ -106,7 +128,10 @@ impl Toolset {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let builder = name.strip_prefix("unfinished-").and_then(|rest| rest.split('-').next());
-            if builder.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let killed = builder.is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+            let used = fs::metadata(entry.path().join(FACTS)).and_then(|facts| facts.modified());
+            let old = used.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > KEPT));
+            if killed || old {
                 remove(&entry.path())?;
             }
         }
@@ -205,14 +230,14 @@ fn write(tree: &Tree, profile: Profile, folder: &Path) -> Result<()> {
     let (digest, size) = tree.digest()?;
     let limit = profile.limit();
     ensure!(size <= limit, "{profile} is {size} bytes, and {limit} are the most it may have");
-    Ok(fs::write(folder.join("facts"), format!("{digest} {size} {}\n", tree.packages.len()))?)
+    Ok(fs::write(folder.join(FACTS), format!("{digest} {size} {}\n", tree.packages.len()))?)
 }
 
 fn read(folder: &Path, key: &str) -> Result<Built> {
-    let facts = fs::read_to_string(folder.join("facts"))?;
+    let facts = fs::read_to_string(folder.join(FACTS))?;
     let fields: Vec<&str> = facts.split_whitespace().collect();
     let [digest, size, packages] = fields[..] else {
-        bail!("{}: not three fields", folder.join("facts").display());
+        bail!("{}: not three fields", folder.join(FACTS).display());
     };
     Ok(Built {
         root: folder.join("root"),

@@ -35,7 +35,9 @@ const LEFT_OUT: &[&str] = &[
     "git-receive-pack git-upload-archive git-upload-pack git-shell scalar",
     // They need perl or gcc, or start what a file's name says.
     "c_rehash gdb-add-index lessfile lesspipe",
-    // Windows, and a profiler that is no other's equal.
+    // Large, for what another does: neighbours, zstd -T.
+    "arpd pzstd",
+    // A profiler of programs that were built for it.
     "gp-archive gp-collect-app gp-display-html gp-display-src gp-display-text gprofng",
 ];
 
@@ -47,7 +49,10 @@ const SHARED: &[&str] =
 const SHARED_LEFT_OUT: &[&str] = &[
     "gdb/auto-load/",
     "git-core/contrib/",
+    "vim/vim90/autoload/phpcomplete.vim",
+    "vim/vim90/autoload/xml/",
     "vim/vim90/doc/",
+    "vim/vim90/keymap/",
     "vim/vim90/lang/",
     "vim/vim90/macros/",
     "vim/vim90/print/",

@@ -5,7 +5,7 @@ use std::fmt;
 /// One system call with a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Call {
-    /// Absolute, without `.` and `..`.
+    /// Absolute, without `.` and `..`; a slash at the end stays.
     pub path: String,
     name: String,
     /// What came of it, as strace says it.
@@ -47,9 +47,15 @@ fn end_of_string(text: &str) -> Option<usize> {
     })
 }
 
+/// A slash at the end says that no file can be meant.
+fn normal(path: &str) -> String {
+    let plain = without_dots(path);
+    if path.ends_with('/') && plain != "/" { plain + "/" } else { plain }
+}
+
 /// Without links being followed: a link of the target could lead to a place
 /// that is allowed, but it is the link that was opened.
-fn normal(path: &str) -> String {
+fn without_dots(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {
         match part {
@@ -75,6 +81,8 @@ mod tests {
         assert_eq!(shown(line).as_deref(), Some("openat /etc/x: 3</etc/x>"));
         let line = r#"123 openat(3</usr>, "lib", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file)"#;
         assert_eq!(shown(line).as_deref(), Some("openat /usr/lib: -1 ENOENT (No such file)"));
+        let line = r#"7 openat(AT_FDCWD</>, "/root/../.bashr/", O_RDONLY) = -1 ENOENT (No)"#;
+        assert_eq!(shown(line).as_deref(), Some("openat /.bashr/: -1 ENOENT (No)"));
         let line = r#"execve("/bin/a\"b", ["a"], 0x7f /* 3 vars */) = 0"#;
         assert_eq!(shown(line).as_deref(), Some(r#"execve /bin/a\"b: 0"#));
     }

@@ -49,7 +49,7 @@ echo by unix | nc -NU "$W/nc.sock"; wait; cat unix.txt"#,
 echo and back | socat - "TCP:127.0.0.1:$FREE""#,
         &["by socat\nand back"],
     ),
-    works("iperf3", r#"iperf3 -s -1 -B 127.0.0.1 -p "$FREE" >/dev/null & listens "$FREE"; iperf3 -c 127.0.0.1 -p "$FREE" -n 1M"#, &["sender", "receiver"]),
+    works("iperf3", r#"TMPDIR=$W iperf3 -s -1 -B 127.0.0.1 -p "$FREE" >/dev/null & listens "$FREE"; TMPDIR=$W iperf3 -c 127.0.0.1 -p "$FREE" -n 1M"#, &["sender", "receiver"]),
     works("telnet", r#"echo banner | nc -l -N 127.0.0.1 "$FREE" & listens "$FREE"; sleep .3 | telnet 127.0.0.1 "$FREE""#, &["Connected to 127.0.0.1", "banner"]),
     works(
         "tcpdump of real traffic",

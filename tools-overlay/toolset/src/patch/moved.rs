@@ -11,12 +11,13 @@ use memchr::memmem::find_iter;
 use object::elf::ProgramHeader64;
 use object::{LittleEndian, U64};
 
+use super::rules::matches;
 use crate::elf::{self, Reference, Segment};
 
 /// One such string.
 struct Moved {
-    /// The file, or all of them.
-    file: Option<&'static str>,
+    /// Paths in the tree, as in [`Rule`](super::rules::Rule).
+    files: &'static [&'static str],
     from: &'static str,
     to: &'static str,
 }
@@ -24,9 +25,11 @@ struct Moved {
 const MOVED: &[Moved] = &[
     // system(3), popen(3) and the like. Many containers have no shell, and in
     // others it is the target's.
-    Moved { file: None, from: "/bin/sh\0", to: "/.kpexec/bin/sh\0" },
+    Moved { files: &["*"], from: "/bin/sh\0", to: "/.kpexec/bin/sh\0" },
     // Names of ports, also in an empty image. `services` alone is used, too.
-    Moved { file: Some("lib/libc.so.6"), from: "/etc/services\0", to: "/.kpexec/serv\0" },
+    Moved { files: &["lib/libc.so.6"], from: "/etc/services\0", to: "/.kpexec/serv\0" },
+    // Where both were installed: they put programs of theirs in front of PATH.
+    Moved { files: &["bin/git", "bin/perf", "git-core/git-*"], from: "/usr\0", to: "/.kpexec\0" },
 ];
 
 const PAGE: usize = 4096;
@@ -43,7 +46,7 @@ pub fn apply_all(binary: &mut [u8], path: &str) -> Result<BTreeMap<String, usize
     if KEPT.iter().any(|(file, _)| *file == path) {
         return Ok(counts);
     }
-    for moved in MOVED.iter().filter(|moved| moved.file.is_none_or(|file| file == path)) {
+    for moved in MOVED.iter().filter(|moved| matches(moved.files, path)) {
         let count = reaim(binary, moved)?;
         if count > 0 {
             counts.insert(moved.from.trim_end_matches('\0').to_owned(), count);

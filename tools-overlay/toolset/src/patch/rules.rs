@@ -40,16 +40,21 @@ impl Rule {
 
     /// Whether it is for that file.
     pub fn is_for(&self, path: &str) -> bool {
-        self.files.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => path.starts_with(start),
-            None => path == *pattern,
-        })
+        matches(self.files, path)
     }
 
     /// Whether the file has to have it: it is named, not only matched.
     pub fn must_apply(&self, path: &str) -> bool {
         self.files.contains(&path)
     }
+}
+
+/// Whether a path is one of these; `*` at the end stands for any rest.
+pub fn matches(patterns: &[&str], path: &str) -> bool {
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(start) => path.starts_with(start),
+        None => path == *pattern,
+    })
 }
 
 const fn whole(
@@ -261,6 +266,11 @@ pub const OF_SOME: &[Rule] = &[
     whole(GIT, "/etc/gitconfig", "/dev/gitconfig", "settings that start programs"),
     whole(GIT, "/etc/gitattributes", "/dev/gitattributes", "settings that start programs"),
     whole(GIT, "%s/.config/%s/%s", "/.kpexec/%s%s%s", "settings that start programs"),
+    // `site` is in the interpreter itself; `~` and an absolute path are the path.
+    whole(&["bin/python3.11", "lib/libpython3.11.so.1.0"], ".local", "/dev/n", "modules"),
+    whole(&["lib/libsensors.so.5"], "/etc/sensors3.conf", "/dev/sensors3.conf", "settings"),
+    whole(&["lib/libsensors.so.5"], "/etc/sensors.conf", "/dev/sensors.conf", "settings"),
+    whole(&["lib/libsensors.so.5"], "/etc/sensors.d", "/dev/sensors.d", "settings"),
     part(&["bin/gdb"], "/etc/gdb/gdbinit", "/.kpexec/gdbinit", "start file"),
     whole(&["bin/perf"], "/etc/perfconfig", "/.kpexec/perfrc", "settings that start programs"),
     whole(&["bin/nmap"], "%s/.nmap/%s", "/dev/%s%s", "scripts"),
@@ -297,7 +307,7 @@ mod tests {
     fn every_rule_says_why_and_leads_into_the_session() {
         for rule in OF_ALL.iter().chain(OF_SOME) {
             assert!(!rule.why.is_empty(), "{}", rule.name());
-            let good = ["/.kpexec", "/dev/", "$VIMRUNTIME", "//", "in\0"];
+            let good = ["/.kpexec", "/dev/", "$VIMRUNTIME", "//", "in\0", "@\u{3}op/"];
             assert!(good.iter().any(|start| rule.to.starts_with(start)), "{}", rule.name());
         }
     }

@@ -59,12 +59,6 @@ pub const TEXTS: &[Text] = &[
         why: "a script of the target's home folder",
     },
     Text {
-        file: "lib/python3.11/site.py",
-        from: "\nENABLE_USER_SITE = None\n",
-        to: "\nENABLE_USER_SITE = False\n",
-        why: "modules of the target's home folder",
-    },
-    Text {
         file: "lib/python3.11/subprocess.py",
         from: "else '/bin/sh')",
         to: "else '/.kpexec/bin/sh')",
