@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod api_error;
+mod banner;
 mod capability;
 mod changes;
 mod cli;

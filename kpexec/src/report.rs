@@ -120,6 +120,7 @@ mod tests {
         let started = Started {
             identity: "uid 0\r".into(),
             notices: vec!["seen\u{1b}[2J".into(), "two".into()],
+            ..Started::default()
         };
         assert_eq!(started_lines(&started, false, false), ["seen\\x1b[2J", "two"]);
         assert_eq!(started_lines(&started, true, false), [""; 0]);
@@ -149,7 +150,8 @@ mod tests {
             )
         };
         let error = Named(hostile("name"), std::io::Error::other(hostile("error")));
-        let started = Started { identity: hostile("identity"), notices: vec![hostile("notice")] };
+        let (identity, notices) = (hostile("identity"), vec![hostile("notice")]);
+        let started = Started { identity, notices, ..Started::default() };
         let mut said = started_lines(&started, false, true);
         said.push(text(&error, Some(&hostile("label")), true));
         said.extend(log_lines(&hostile("log")));

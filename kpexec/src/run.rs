@@ -4,17 +4,21 @@ use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
 use futures::FutureExt;
-use kpexec_protocol::{EnvVar, Start, Terminal};
+use kpexec_protocol::{EnvVar, Start, Started, Terminal};
 use rustix::process::Signal;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::banner;
 use crate::changes::{ChangesFile, SaveError};
 use crate::cli::Cli;
 use crate::cluster::{Cluster, ClusterError};
 use crate::cri_socket::{self, CriSocketError};
 use crate::exit_code;
-use crate::helper_pod::{HelperPod, HelperSpec, LaunchError, random_name, watch_for_failure};
+use crate::helper_pod::{
+    HelperPod, HelperSpec, ImageError, LaunchError, ToolsImage, helper_image, random_name,
+    watch_for_failure,
+};
 use crate::identity::{Identity, IdentityError};
 use crate::local_io::{spawn_output, spawn_stdin};
 use crate::report;
@@ -34,8 +38,8 @@ pub enum RunError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// No image to make a helper of.
-    #[error("no helper image is configured")]
-    NoHelperImage,
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The kubeconfig.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -72,9 +76,7 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Identity(error) => error.hint(),
-            Self::NoHelperImage => {
-                Some("name it with --helper-image or KPEXEC_HELPER_IMAGE".into())
-            }
+            Self::Image(error) => Some(error.hint()),
             Self::Cluster(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::CriSocket(error) => error.hint(),
@@ -97,7 +99,7 @@ impl RunError {
 /// Runs the command; gives its exit code.
 pub async fn run(cli: Cli) -> Result<u8, RunError> {
     let identity = Identity::from_flags(&cli.identity)?;
-    let image = helper_image(&cli)?;
+    let image = image(&cli)?;
     let pod = target::pod_name(cli.pod.as_deref().unwrap_or_default())?;
     target::check_name(&cli.helper_namespace, "namespace")?;
     let changes = cli.view.save_changes.as_deref().map(ChangesFile::create).transpose()?;
@@ -116,6 +118,7 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
         name: &name,
         namespace: &cli.helper_namespace,
         image: &image,
+        tools_image: tools_image(&cli),
         cri_socket: &cri_socket,
         target: &target,
         identity: &identity,
@@ -141,10 +144,15 @@ fn local(what: &'static str, source: std::io::Error) -> RunError {
 }
 
 /// Flag, environment (clap knows both), or what the release was built with.
-fn helper_image(cli: &Cli) -> Result<String, RunError> {
+fn image(cli: &Cli) -> Result<String, ImageError> {
     let built_in = option_env!("KPEXEC_DEFAULT_HELPER_IMAGE");
-    let image = cli.helper_image.as_deref().or(built_in).filter(|image| !image.is_empty());
-    image.map(str::to_owned).ok_or(RunError::NoHelperImage)
+    let image = cli.helper_image.as_deref().or(built_in);
+    helper_image(cli.tools.toolset, image, |name| std::env::var(name).ok())
+}
+
+fn tools_image(cli: &Cli) -> Option<ToolsImage<'_>> {
+    let name = cli.tools.tools_image.as_deref()?;
+    Some(ToolsImage { name, root: cli.tools.tools_root })
 }
 
 fn choose_terminal(cli: &Cli) -> bool {
@@ -194,6 +202,7 @@ fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> 
         writes: kpexec_protocol::Writes::from(cli.view.writes).into(),
         writable: cli.view.writable,
         save_changes: cli.view.save_changes.is_some(),
+        tools_root: cli.tools.tools_root,
     }
 }
 
@@ -254,10 +263,19 @@ impl Work<'_> {
         }
     }
 
+    fn announce(&self, started: &Started) {
+        let Cli { quiet, verbose, .. } = *self.cli;
+        if self.tty && self.cli.is_shell() && !quiet {
+            let lines = banner::lines(self.target, started, self.cli);
+            lines.iter().for_each(|line| report::notice(line));
+        }
+        report::started(started, quiet, verbose);
+    }
+
     /// Connects the session with the terminal or the pipes here, to its end.
     async fn attend(&self, mut session: Session, signals: &mut Signals) -> Result<u8, RunError> {
         // Before raw mode, in which a line feed would not return to column one.
-        report::started(&session.started, self.cli.quiet, self.cli.verbose);
+        self.announce(&session.started);
         let (control, controlled) = mpsc::channel(16);
         let (output, written) = spawn_output();
         let raw = self.tty.then(|| RawMode::enter(self.cli.raw_terminal)).transpose();
@@ -323,6 +341,9 @@ mod tests {
             ..Start::default()
         };
         assert_eq!(message("kpexec web -- ls -l"), plain);
+        // The helper chooses the shell: the client does not know what there is.
+        let shell = Start { argv: Vec::new(), stdin: true, ..plain.clone() };
+        assert_eq!(message("kpexec -i web"), shell);
         let flags = "-i --workdir /srv --trust-target --no-new-privs --env A=1 --writable";
         let expected = Start {
             identity: Some(kpexec_protocol::Identity { no_new_privs: true, ..Default::default() }),

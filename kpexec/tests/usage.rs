@@ -7,6 +7,7 @@ fn kpexec(args: &[&str]) -> Output {
         .args(args)
         .env_remove("KUBECONFIG")
         .env_remove("KPEXEC_HELPER_IMAGE")
+        .env_remove("KPEXEC_HELPER_IMAGE_FULL")
         .env("HOME", "/nonexistent")
         .output()
         .expect("kpexec can be run")
@@ -24,7 +25,7 @@ fn refused(args: &[&str], stderr: &str) {
 fn mistakes_are_two_lines_at_most_and_125() {
     refused(
         &["web"],
-        "kpexec: a command is required after --\nhint: for example: kpexec -it POD -- bash\n",
+        "kpexec: a command is required after --\nhint: kpexec -it POD opens a shell\n",
     );
     refused(
         &["--xyzzy"],
@@ -49,6 +50,11 @@ fn mistakes_are_two_lines_at_most_and_125() {
         "kpexec: --profile target --seccomp unconfined would be less confined than the container \
          without being shielded from it\n\
          hint: leave out --seccomp, or take an elevated profile such as general\n",
+    );
+    refused(
+        &["--helper-image", "x@sha256:0", "--toolset", "full", "web", "--", "id"],
+        "kpexec: no helper image with the full toolset is known: x@sha256:0 is named by its \
+         digest\nhint: name it with KPEXEC_HELPER_IMAGE_FULL\n",
     );
     refused(
         &["--helper-image", "x", "deploy/web", "--", "id"],
@@ -89,8 +95,8 @@ fn help_and_version_go_to_stdout() {
         assert!(output.stderr.is_empty() && !output.stdout.is_empty(), "{flag}");
     }
     let help = String::from_utf8(kpexec(&["--help"]).stdout).unwrap();
-    assert!(help.starts_with("Run a command inside any container"), "{help}");
-    assert!(help.contains("kpexec [FLAGS] POD -- CMD"), "{help}");
+    assert!(help.starts_with("Run a command or a shell inside any container"), "{help}");
+    assert!(help.contains("kpexec [FLAGS] POD [-- CMD"), "{help}");
     assert!(help.contains("\nIdentity:\n  -u, --run-as <USER[:GROUP]>"), "{help}");
     assert!(help.contains("- restricted: "), "{help}");
     assert!(help.contains("\nFiles of the container:\n      --writes <MODE>"), "{help}");

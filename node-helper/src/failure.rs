@@ -5,6 +5,8 @@ use std::io::Write;
 
 use kpexec_protocol::{Failure, Reason};
 
+use crate::tools::Tools;
+
 /// Joins an error and its causes, outermost first.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -42,27 +44,52 @@ pub fn ours(error: &dyn Error, hint: &str) -> Failure {
 const NOT_TRUSTED: &str = "above profile general only the toolset's programs are run; \
      --trust-target runs the container's own too";
 
-/// No command, for a reason that lies in the command: `there` tells whether the
-/// file is there, `target_programs` whether the target's can be executed at all.
-pub fn not_executed(program: &[u8], errno: i32, there: bool, target_programs: bool) -> Failure {
+/// What was to be executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The first word of the command line; none where any shell would do.
+    pub command: Option<&'a [u8]>,
+    /// Whether programs of the target can be executed at all.
+    pub target_programs: bool,
+}
+
+/// No command, because there is none of that name: exit code 127.
+pub fn not_found(wanted: Wanted<'_>) -> Failure {
+    let failure = |message, hint: &str| Failure {
+        reason: Reason::NotFound.into(),
+        message,
+        hint: hint.to_owned(),
+    };
+    let Some(command) = wanted.command else {
+        return no_shell(wanted, failure);
+    };
+    let command = String::from_utf8_lossy(command);
+    if !wanted.target_programs {
+        return failure(format!("{command}: not found in the toolset"), NOT_TRUSTED);
+    }
+    let hint = match &*command {
+        line if line.contains(' ') => {
+            "no shell reads the command: kpexec POD -- sh -c 'COMMAND LINE' starts one"
+        }
+        path if path.contains('/') => "",
+        _ => "the toolset's programs and the target's PATH were searched",
+    };
+    failure(format!("{command}: not found in the container"), hint)
+}
+
+fn no_shell(wanted: Wanted<'_>, failure: impl Fn(String, &str) -> Failure) -> Failure {
+    if wanted.target_programs {
+        let message = "there is no shell: neither the tools nor the container have bash or sh";
+        failure(message.to_owned(), "name a command: kpexec POD -- CMD [ARG]...")
+    } else {
+        failure("there is no shell: the tools have neither bash nor sh".to_owned(), NOT_TRUSTED)
+    }
+}
+
+/// No command, because `program` is there and cannot be executed: exit code
+/// 126.
+pub fn not_executable(program: &[u8], errno: i32, target_programs: bool) -> Failure {
     let program = String::from_utf8_lossy(program);
-    if !there && !target_programs {
-        let message = format!("{program}: not found in the toolset");
-        return Failure { reason: Reason::NotFound.into(), message, hint: NOT_TRUSTED.to_owned() };
-    }
-    if !there {
-        let hint = "the toolset's programs and the target's PATH were searched".to_owned();
-        let hint = match &*program {
-            line if line.contains(' ') => {
-                "no shell reads the command: kpexec POD -- sh -c 'COMMAND LINE' starts one"
-                    .to_owned()
-            }
-            path if path.contains('/') => String::new(),
-            _ => hint,
-        };
-        let message = format!("{program}: not found in the container");
-        return Failure { reason: Reason::NotFound.into(), message, hint };
-    }
     let cause = match errno {
         libc::ENOENT => "the interpreter or loader it names is missing".to_owned(),
         libc::ENOEXEC => {
@@ -75,28 +102,52 @@ pub fn not_executed(program: &[u8], errno: i32, there: bool, target_programs: bo
     Failure { reason: Reason::NotExecutable.into(), message, hint: hint.to_owned() }
 }
 
+/// No command, because what `program` names to be run by is missing: exit code
+/// 126.
+pub fn incomplete(program: &[u8], interpreter: &[u8], tools: &Tools) -> Failure {
+    let hint = tools.hint_for(program).to_owned();
+    let [program, interpreter] = [program, interpreter].map(String::from_utf8_lossy);
+    let message = format!("{program} needs {interpreter}, which {} lacks", tools.owner_of_root());
+    Failure { reason: Reason::NotExecutable.into(), message, hint }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn missing(command: Option<&[u8]>, target_programs: bool) -> Failure {
+        let failure = not_found(Wanted { command, target_programs });
+        assert_eq!(failure.reason(), Reason::NotFound);
+        failure
+    }
+
     #[test]
-    fn what_is_missing_and_what_cannot_run_differ() {
-        let missing = not_executed(b"frob", libc::ENOENT, false, true);
-        assert_eq!(missing.reason(), Reason::NotFound);
-        let loader = not_executed(b"/app", libc::ENOENT, true, true);
+    fn what_is_missing_says_where_it_was_looked_for() {
+        assert_eq!(missing(Some(b"frob"), true).message, "frob: not found in the container");
+        let toolset = missing(Some(b"app"), false);
+        assert!(toolset.hint.contains("--trust-target"), "{}", toolset.hint);
+        let line = missing(Some(b"ls /"), true);
+        assert!(line.hint.contains("sh -c"), "{}", line.hint);
+    }
+
+    #[test]
+    fn a_missing_shell_comes_with_a_way_out() {
+        let nowhere = missing(None, true);
+        assert!(nowhere.message.contains("container"), "{}", nowhere.message);
+        assert!(nowhere.hint.contains("-- CMD"), "{}", nowhere.hint);
+        assert!(missing(None, false).hint.contains("--trust-target"));
+    }
+
+    #[test]
+    fn what_cannot_be_executed_says_why() {
+        let loader = not_executable(b"/app", libc::ENOENT, true);
         assert_eq!(loader.reason(), Reason::NotExecutable);
         assert!(loader.message.contains("loader"), "{}", loader.message);
-        let denied = not_executed(b"/etc/passwd", libc::EACCES, true, true);
-        assert_eq!(denied.reason(), Reason::NotExecutable);
+        let denied = not_executable(b"/etc/passwd", libc::EACCES, true);
         assert_eq!(denied.message, "/etc/passwd: cannot be executed: Permission denied");
         assert_eq!(denied.hint, "");
-        let toolset = not_executed(b"app", libc::ENOENT, false, false);
-        assert_eq!(toolset.reason(), Reason::NotFound);
-        assert!(toolset.hint.contains("--trust-target"), "{}", toolset.hint);
-        let untrusted = not_executed(b"/bin/app", libc::EACCES, true, false);
+        let untrusted = not_executable(b"/bin/app", libc::EACCES, false);
         assert!(untrusted.hint.contains("--trust-target"), "{}", untrusted.hint);
-        let line = not_executed(b"ls /", libc::ENOENT, false, true);
-        assert!(line.hint.contains("sh -c"), "{}", line.hint);
     }
 
     #[test]

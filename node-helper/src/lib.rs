@@ -17,8 +17,11 @@ pub mod cri;
 pub mod enter;
 pub mod environment;
 pub mod failure;
+pub mod hold;
 pub mod identity;
+pub mod interpreter;
 pub mod names;
+pub mod program;
 pub mod pty;
 pub mod seccomp;
 pub mod serve;
@@ -27,7 +30,11 @@ pub(crate) mod signal;
 #[allow(unsafe_code, reason = "fork, exec and system calls that have no safe wrapper")]
 pub(crate) mod sys;
 pub mod target;
+pub mod tools;
 pub mod wait;
 
 /// Where the helper image keeps the toolset.
 pub const TOOLSET: &str = "/toolset";
+
+/// The variable with the UID of the helper's pod, if that has a tools container.
+pub const TOOLS_POD: &str = "KPEXEC_TOOLS_POD";

@@ -1,5 +1,5 @@
 //! The privileged end of kpexec. It runs in a helper pod on the target's node,
-//! in four roles that are four processes:
+//! in roles that are a process each:
 //!
 //! * `wait` is the pod's main process: it does nothing, and ends when no
 //!   session has been there for a while, so that a lost client leaves no pod
@@ -10,10 +10,13 @@
 //!   session: single-threaded, it enters the target and becomes the command.
 //! * `read` is started in the same way: it reads one file of the target's, and
 //!   may hang on it.
+//! * `prepare` and `hold` are for a pod that has its tools from another image:
+//!   the one leaves this program where the tools container runs it as the other.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use node_helper::{enter, names, serve, wait};
+use node_helper::{enter, hold, names, serve, wait};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -24,12 +27,14 @@ fn main() -> ExitCode {
         return enter::main();
     }
     if name == names::PROCESS_NAME {
-        return names::read::main(args.next().as_deref());
+        return names::read::main(args);
     }
     let result = match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some("serve") => serve::main().map_err(|error| error.to_string()),
         Some("wait") => wait::main().map_err(|error| error.to_string()),
-        _ => Err("usage: node-helper wait | serve".to_owned()),
+        Some("prepare") => hold::prepare(Path::new(hold::FOLDER)).map_err(|e| e.to_string()),
+        Some("hold") => hold::hold(Path::new(hold::FOLDER)).map_err(|error| error.to_string()),
+        _ => Err("usage: node-helper wait | serve | prepare | hold".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

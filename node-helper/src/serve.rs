@@ -28,7 +28,7 @@ use crate::session::{self, Context};
 use crate::sys::call::join_new_session_keyring;
 use crate::target::Procfs;
 use crate::target::status::status;
-use crate::{TOOLSET, wait};
+use crate::{TOOLS_POD, TOOLSET, wait};
 
 /// A client that does not answer a ping within this time has gone. Together
 /// with the interval 30 s: longer than a network hiccup or a suspended client
@@ -82,6 +82,7 @@ pub fn main() -> Result<(), Error> {
         binary: SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?,
         cri_socket: from_env("KPEXEC_CRI_SOCKET").ok_or(Error::NoSocket)?,
         toolset: from_env("KPEXEC_TOOLSET").unwrap_or_else(|| TOOLSET.into()),
+        tools_pod: std::env::var(TOOLS_POD).ok(),
     };
     // One thread: the parent-death signals of what it starts refer to it.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -2,6 +2,7 @@
 //! into, and ends when nobody has been for a while. A client that vanished
 //! without deleting its helper thus leaves no privileged pod running.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
@@ -12,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cgroup::Cgroups;
 use crate::failure::{chain, tell};
 use crate::target::Procfs;
+use crate::{TOOLS_POD, hold};
 
 /// How long the helper stays without a session.
 const IDLE: Duration = Duration::from_secs(60);
@@ -30,6 +32,11 @@ const LOOK: u32 = 5;
 /// When `/proc` cannot be read or signals cannot be handled.
 pub fn main() -> std::io::Result<()> {
     leave_network()?;
+    // The tools container ends when this is closed, at the latest by our end.
+    let _kept = match std::env::var_os(TOOLS_POD) {
+        Some(_) => Some(hold::keep(Path::new(hold::FOLDER))?),
+        None => None,
+    };
     let procfs = Procfs::open()?;
     let cgroups = Cgroups::open(&procfs).inspect_err(|error| {
         tell(&format!("sessions whose helper is killed are not swept up: {}", chain(error)));

@@ -80,7 +80,12 @@ pub struct Node {
     said: Arc<Mutex<String>>,
     /// Holds the runtime's socket and the toolset.
     pub folder: TempDir,
+    /// The tools container, where the tools are another image's.
+    pub tools: Option<FakeContainer>,
 }
+
+/// The UID of the helper's own pod.
+const HELPER_POD: &str = "1111-3333";
 
 impl Node {
     pub async fn start() -> Result<Self> {
@@ -90,15 +95,33 @@ impl Node {
     /// A helper for this container, started by way of `wrapper`: a program and
     /// arguments that execute what follows them.
     pub async fn around(container: FakeContainer, wrapper: &[String]) -> Result<Self> {
+        Self::beside(container, wrapper, None).await
+    }
+
+    /// The same, with the tools of another container.
+    pub async fn with_tools(tools: FakeContainer) -> Result<Self> {
+        Self::beside(FakeContainer::start()?, &[], Some(tools)).await
+    }
+
+    async fn beside(
+        container: FakeContainer,
+        wrapper: &[String],
+        tools: Option<FakeContainer>,
+    ) -> Result<Self> {
         let folder = TempDir::new()?;
         let mut answer = RuntimeAnswer::running(container.id()?, container.pid);
         answer.seccomp = container.seccomp.clone();
+        let its_tools = |tools: &FakeContainer| -> Result<_> {
+            Ok(Box::new(RuntimeAnswer::tools(tools.id()?, tools.pid, HELPER_POD)))
+        };
+        answer.tools = tools.as_ref().map(its_tools).transpose()?;
         let runtime = Arc::new(Mutex::new(answer));
         let socket = folder.path().join("cri.sock");
         fake_runtime::serve(&socket, runtime.clone())?;
         let toolset = folder.path().join("toolset");
         make_toolset(&toolset)?;
         let mut helper = helper_command(&container, wrapper)
+            .envs(tools.as_ref().map(|_| ("KPEXEC_TOOLS_POD", HELPER_POD)))
             .env("KPEXEC_CRI_SOCKET", &socket)
             .env("KPEXEC_TOOLSET", &toolset)
             .stdin(Stdio::piped())
@@ -109,7 +132,7 @@ impl Node {
             .context("start node-helper")?;
         let said = listen(helper.stderr.take().context("no stderr")?);
         let client = HelperClient::new(connect(&mut helper).await?);
-        Ok(Self { container, runtime, helper, client, said, folder })
+        Ok(Self { container, runtime, helper, client, said, folder, tools })
     }
 
     /// What the helper has written to stderr so far.

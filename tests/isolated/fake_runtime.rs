@@ -1,4 +1,4 @@
-//! The CRI call that `node-helper` makes, answered from a test.
+//! The CRI calls that `node-helper` makes, answered from a test.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use k8s_cri::v1::{
-    ContainerState, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse,
+    Container, ContainerState, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse,
+    ListContainersRequest, ListContainersResponse,
 };
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::server::{Grpc, UnaryService};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
 
 use kpexec_protocol::Target;
 use serde_json::Value;
@@ -36,6 +38,8 @@ pub struct Answer {
     pub cwd: String,
     /// `linux.seccomp` of the OCI specification.
     pub seccomp: Option<Value>,
+    /// What it says of the tools container of the helper's own pod.
+    pub tools: Option<Box<Answer>>,
     /// How often it was asked.
     pub asked: u32,
     /// What happens whenever it is asked, before it answers: gets how often it
@@ -64,9 +68,19 @@ impl Answer {
             env: ["PATH=/bin", "LD_PRELOAD=/evil", "SECRET=s3cret"].map(str::to_owned).into(),
             cwd: "/srv".into(),
             seccomp: None,
+            tools: None,
             asked: 0,
             before: None,
         }
+    }
+
+    /// A running tools container, of the pod with this UID.
+    pub fn tools(id: String, pid: i32, pod_uid: &str) -> Self {
+        let mut answer = Self::running(id, pid);
+        answer.labels.insert("io.kubernetes.pod.uid", pod_uid.to_owned());
+        answer.labels.insert("io.kubernetes.container.name", "tools".to_owned());
+        answer.env = vec!["PATH=/usr/bin:/bin".to_owned()];
+        answer
     }
 
     /// The pod and container every test uses.
@@ -80,12 +94,16 @@ impl Answer {
         }
     }
 
+    fn labels(&self) -> HashMap<String, String> {
+        self.labels.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
     fn response(&self) -> ContainerStatusResponse {
         let status = ContainerStatus {
             id: self.id.clone(),
             state: self.state.into(),
             started_at: 1,
-            labels: self.labels.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
+            labels: self.labels(),
             ..ContainerStatus::default()
         };
         let info = serde_json::json!({
@@ -109,7 +127,7 @@ pub fn serve(socket: &Path, answer: Arc<Mutex<Answer>>) -> Result<()> {
     Ok(())
 }
 
-/// A service of one method, routed by hand: the generated server would want all
+/// A service of two methods, routed by hand: the generated server would want all
 /// thirty of the CRI.
 #[derive(Clone)]
 struct Service(Arc<Mutex<Answer>>);
@@ -129,11 +147,36 @@ impl UnaryService<ContainerStatusRequest> for Service {
             happen(answer.asked, &mut answer);
         }
         let wanted = request.into_inner();
-        std::future::ready(if wanted.container_id == answer.id && wanted.verbose {
-            Ok(Response::new(answer.response()))
-        } else {
-            Err(Status::not_found("no such container"))
+        let known = [Some(&*answer), answer.tools.as_deref()].into_iter().flatten();
+        let found = known.into_iter().find(|known| known.id == wanted.container_id);
+        std::future::ready(match found.filter(|_| wanted.verbose) {
+            Some(found) => Ok(Response::new(found.response())),
+            None => Err(Status::not_found("no such container")),
         })
+    }
+}
+
+impl UnaryService<ListContainersRequest> for Service {
+    type Response = ListContainersResponse;
+    type Future = std::future::Ready<Result<Response<ListContainersResponse>, Status>>;
+
+    fn call(&mut self, request: Request<ListContainersRequest>) -> Self::Future {
+        let answer = self.0.lock().expect("no test panics while it holds this");
+        let wanted = request.into_inner().filter.unwrap_or_default();
+        let known = [Some(&*answer), answer.tools.as_deref()].into_iter().flatten();
+        let found = known.filter(|known| {
+            let labels = known.labels();
+            let is_state =
+                wanted.state.as_ref().is_none_or(|state| state.state == i32::from(known.state));
+            is_state && wanted.label_selector.iter().all(|(k, v)| labels.get(k) == Some(v))
+        });
+        let container = |known: &Answer| Container {
+            id: known.id.clone(),
+            labels: known.labels(),
+            ..Container::default()
+        };
+        let containers = found.map(container).collect();
+        std::future::ready(Ok(Response::new(ListContainersResponse { containers })))
     }
 }
 
@@ -157,11 +200,18 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let service = self.clone();
         Box::pin(async move {
-            if !request.uri().path().ends_with("/ContainerStatus") {
-                return Ok(Status::unimplemented("").into_http());
-            }
-            let codec = tonic_prost::ProstCodec::default();
-            Ok(Grpc::new(codec).unary(service, request).await)
+            let path = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+            Ok(match path.as_str() {
+                "ContainerStatus" => {
+                    let codec = ProstCodec::<_, ContainerStatusRequest>::default();
+                    Grpc::new(codec).unary(service, request).await
+                }
+                "ListContainers" => {
+                    let codec = ProstCodec::<_, ListContainersRequest>::default();
+                    Grpc::new(codec).unary(service, request).await
+                }
+                _ => Status::unimplemented("").into_http(),
+            })
         })
     }
 }

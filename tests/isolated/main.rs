@@ -2,7 +2,7 @@
 //! `node-helper serve`: only the container runtime is an imitation, and says
 //! what this test tells it.
 //!
-//! Needs the static busybox and gcc (`cargo xtask setup` installs them), and root or a
+//! Needs the static busybox and bash, and gcc (`cargo xtask setup` installs them), and root or a
 //! kernel that lets ordinary users make user namespaces.
 
 #[allow(dead_code, reason = "the attacks use the rest")]
@@ -21,6 +21,9 @@ mod entry;
 mod identity;
 mod life;
 mod names;
+mod shell;
 mod teardown;
+mod tools;
+mod tools_root;
 mod view;
 mod writes;

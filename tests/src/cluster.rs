@@ -28,6 +28,14 @@ impl Cluster {
         CLUSTER.get_or_init(|| Self::find().expect("a running cluster: `cargo xtask cluster up`"))
     }
 
+    /// The helper image with the full toolset; built where it is not up to date.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn full_helper_image() -> Result<String> {
+        last_line(&["xtask", "image", "--quiet", "--toolset", "full"])
+    }
+
     fn find() -> Result<Self> {
         let kubeconfig = last_line(&["xtask", "cluster", "kubeconfig"])?;
         let helper_image = last_line(&["xtask", "image", "--quiet"])?;
@@ -35,6 +43,18 @@ impl Cluster {
         let kpexec = checkout().join("target/release/kpexec");
         Ok(Self { kubeconfig: kubeconfig.into(), helper_image, kpexec })
     }
+}
+
+/// The helper image with the full toolset, by digest; built and pushed by the
+/// first call where it is not up to date.
+///
+/// # Panics
+/// When it does not build, or when there is no cluster.
+pub fn full_image() -> &'static str {
+    static IMAGE: OnceLock<String> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        last_line(&["xtask", "image", "--quiet", "--toolset", "full"]).expect("the full image")
+    })
 }
 
 fn checkout() -> &'static Path {

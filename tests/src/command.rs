@@ -58,7 +58,15 @@ pub fn kpexec_by(env: &[&str], arguments: &[&str]) -> Command {
 ///
 /// # Errors
 /// When it takes longer than [`LIMIT`]; it is killed then.
-pub fn run(mut command: Command, stdin: &[u8]) -> Result<Output> {
+pub fn run(command: Command, stdin: &[u8]) -> Result<Output> {
+    run_within(LIMIT, command, stdin)
+}
+
+/// The same with another limit.
+///
+/// # Errors
+/// When it takes longer; it is killed then.
+pub fn run_within(limit: Duration, mut command: Command, stdin: &[u8]) -> Result<Output> {
     let shown = format!("{command:?}");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("run {shown}"))?;
@@ -69,7 +77,7 @@ pub fn run(mut command: Command, stdin: &[u8]) -> Result<Output> {
     let pid = child.id();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
-    match receiver.recv_timeout(LIMIT) {
+    match receiver.recv_timeout(limit) {
         Ok(output) => {
             let output = output?;
             let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -77,7 +85,7 @@ pub fn run(mut command: Command, stdin: &[u8]) -> Result<Output> {
         }
         Err(_) => {
             signal(pid, rustix::process::Signal::KILL)?;
-            anyhow::bail!("{shown} takes longer than {} s", LIMIT.as_secs())
+            anyhow::bail!("{shown} takes longer than {} s", limit.as_secs())
         }
     }
 }

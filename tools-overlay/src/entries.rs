@@ -29,13 +29,14 @@ enum Content {
     Symlink(CString),
 }
 
-/// Takes each entry of `root`: the target's own root, or an overlay over it.
+/// Takes each entry of `root`: the target's own root, an overlay over it, or the
+/// root of a tools image.
 pub(crate) fn take_all(root: BorrowedFd<'_>, wishes: &Wishes) -> Result<Vec<Taken>, Error> {
     let mut taken = Vec::new();
     for entry in Dir::read_from(root).context("read", "the target's root")? {
         let entry = entry.context("read", "the target's root")?;
         let name = entry.file_name();
-        if name == c"." || name == c".." {
+        if name == c"." || name == c".." || wishes.tools_root && name == c"target" {
             continue;
         }
         if taken.len() == plan::MOST_ENTRIES {
@@ -99,6 +100,10 @@ fn clone(
         return Ok(None);
     }
     let tree = clone_tree(original.as_fd()).context("clone", shown())?;
+    if wishes.tools_root {
+        mount_setattr(tree.as_fd(), plan::image_attr(), false).context("protect", shown())?;
+        return Ok(Some(tree));
+    }
     let attr = plan::target_attr(wishes.programs, wishes.writes == Writes::Deny);
     mount_setattr(tree.as_fd(), attr, true).context("protect", shown())?;
     // Of the root file system only: what else is mounted read-only stays so.
@@ -119,7 +124,7 @@ pub(crate) fn about(file: BorrowedFd<'_>) -> rustix::io::Result<Statx> {
     statx(file, c"", flags, StatxFlags::TYPE | StatxFlags::MNT_ID)
 }
 
-fn make_writable(tree: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub(crate) fn make_writable(tree: BorrowedFd<'_>) -> rustix::io::Result<()> {
     mount_setattr(tree, plan::writable(), false)?;
     // The file system itself may be read-only, beside the mount.
     if is_read_only(tree)? { Err(Errno::ROFS) } else { Ok(()) }

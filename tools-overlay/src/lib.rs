@@ -7,6 +7,7 @@
 
 pub mod discard;
 mod entries;
+mod image;
 pub mod parts;
 pub mod plan;
 mod skeleton;
@@ -22,6 +23,9 @@ use rustix::io::Errno;
 
 /// Where the toolset stands in every view.
 pub const MOUNT_POINT: &str = "/.kpexec";
+
+/// Where the target's root stands in a view whose root is a tools image's.
+pub const TARGET: &str = "/target";
 
 /// Why no view could be built.
 #[derive(Debug, thiserror::Error)]

@@ -49,7 +49,7 @@ pub struct Owner {
 impl Parts {
     /// Opens everything a view needs.
     ///
-    /// `toolset` is a folder of the helper. `pid_namespace` and `user_namespace`
+    /// `toolset` is a detached mount, as of [`clone_folder`]. `pid_namespace` and `user_namespace`
     /// are the target's; absent when the helper shares them. Kernels before 6.17 cannot make a
     /// procfs for it from outside: then there is no [`Part::Proc`], and the
     /// target's own is shown if it is a real one.
@@ -57,12 +57,12 @@ impl Parts {
     /// # Errors
     /// When a mount cannot be made: needs CAP_SYS_ADMIN.
     pub fn open(
-        toolset: &Path,
+        toolset: OwnedFd,
         pid_namespace: Option<BorrowedFd<'_>>,
         user_namespace: Option<BorrowedFd<'_>>,
         owner: Owner,
     ) -> Result<Self, Error> {
-        let toolset = open_toolset(toolset, user_namespace)?;
+        protect_toolset(toolset.as_fd(), user_namespace)?;
         let mut parts = vec![(Part::Root, root(owner)?), (Part::Toolset, toolset)];
         if let Some(proc) = proc(pid_namespace)? {
             parts.push((Part::Proc, proc));
@@ -102,14 +102,20 @@ pub(crate) const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
     .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
     .union(OpenTreeFlags::AT_SYMLINK_NOFOLLOW);
 
-fn open_toolset(folder: &Path, users: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Error> {
-    let name = folder.display().to_string();
-    let tree = open_tree(CWD, folder, CLONE).context("clone the toolset at", &name)?;
-    mount_setattr(tree.as_fd(), toolset_attr(), false).context("make read-only", &name)?;
-    match users.map(|users| map_ids(tree.as_fd(), users)) {
+/// A detached copy of a folder of the helper's, without what is mounted below.
+///
+/// # Errors
+/// When it is not there: needs CAP_SYS_ADMIN.
+pub fn clone_folder(folder: &Path) -> Result<OwnedFd, Error> {
+    open_tree(CWD, folder, CLONE).context("clone the toolset at", folder.display().to_string())
+}
+
+fn protect_toolset(tree: BorrowedFd<'_>, users: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    mount_setattr(tree, toolset_attr(), false).context("make read-only", "the toolset")?;
+    match users.map(|users| map_ids(tree, users)) {
         // Its files then look like nobody's in there; they work all the same.
-        None | Some(Ok(()) | Err(Errno::INVAL | Errno::PERM)) => Ok(tree),
-        Some(Err(errno)) => Err(errno).context("map the owners of", name),
+        None | Some(Ok(()) | Err(Errno::INVAL | Errno::PERM)) => Ok(()),
+        Some(Err(errno)) => Err(errno).context("map the owners of", "the toolset"),
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Wishes {
     /// Whether the target's root file system can be written through even where
     /// it is mounted read-only.
     pub writable: bool,
+    /// Whether `/` is the root of the tools image, and the target's is below it.
+    /// Not with [`Writes::Discard`].
+    pub tools_root: bool,
     /// With [`Writes::Discard`]: paths of the mounts below the target's root, as
     /// it names them. No mount among them is below another.
     pub volumes: Vec<Vec<u8>>,
@@ -35,6 +38,9 @@ pub struct Wishes {
 /// Whether entries can be made directly under `/`: where the target could make
 /// one itself, or nothing is meant to last.
 pub fn root_is_writable(wishes: &Wishes, target_is_read_only: bool) -> bool {
+    if wishes.tools_root {
+        return true;
+    }
     match wishes.writes {
         Writes::Through => wishes.writable || !target_is_read_only,
         Writes::Deny => false,
@@ -141,6 +147,13 @@ pub(crate) fn read_only() -> MountAttr {
     MountAttr { set: MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(), ..MountAttr::default() }
 }
 
+/// For the entries of a tools image that are the session's root: clones of what
+/// [`toolset_attr`] has been applied to.
+pub(crate) fn image_attr() -> MountAttr {
+    let set = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    MountAttr { set: set.bits().into(), ..writable() }
+}
+
 /// For what the target has mounted read-only.
 pub(crate) fn writable() -> MountAttr {
     MountAttr { clear: MountAttrFlags::MOUNT_ATTR_RDONLY.bits().into(), ..MountAttr::default() }
@@ -176,6 +189,7 @@ mod tests {
         assert_eq!(target_attr(true, true).set, 0x2 | 0x4 | 0x1);
         assert_eq!(target_attr(true, false).propagation, 1 << 18);
         assert_eq!(toolset_attr().set, 0x1 | 0x2 | 0x4);
+        assert_eq!((image_attr().set, image_attr().clear), (0x2 | 0x4, 0x1));
     }
 
     #[test]
@@ -190,6 +204,8 @@ mod tests {
             let wishes = wishes(writes, writable);
             assert_eq!(root_is_writable(&wishes, true), of_read_only, "{wishes:?}");
             assert_eq!(root_is_writable(&wishes, false), of_writable, "{wishes:?}");
+            // It is not the target's then.
+            assert!(root_is_writable(&Wishes { tools_root: true, ..wishes }, true));
         }
     }
 }

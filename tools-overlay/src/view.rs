@@ -10,7 +10,7 @@ use crate::parts::{CLONE, Part, Parts};
 use crate::plan::{self, Wishes};
 use crate::skeleton::{Skeleton, attach};
 use crate::sys::mount_setattr;
-use crate::{Context, Error, discard, entries};
+use crate::{Context, Error, discard, entries, image};
 
 /// Replaces `/` of this process by the view.
 ///
@@ -38,6 +38,9 @@ pub fn assemble(
         None => target_proc()?,
     };
     let skeleton = Skeleton::new(root, plan::root_is_writable(wishes, read_only))?;
+    // Before the view is: it is mounted on the target's root, and so below it.
+    let below =
+        wishes.tools_root.then(|| image::target_tree(target.as_fd(), wishes)).transpose()?;
     // Stacked on `/`, which nobody can unlink. pivot_root(2) would say the same
     // more clearly, but containerd's default seccomp profile refuses it.
     attach(root, CWD, c"/")?;
@@ -46,6 +49,7 @@ pub fn assemble(
     chdir("/").context("enter", "the view's root")?;
     skeleton.make_directory(c".kpexec", 0o755)?;
     let taken = match lower {
+        _ if wishes.tools_root => Vec::new(),
         None => entries::take_all(target.as_fd(), wishes)?,
         Some(lower) => {
             let layers = [lower, part(parts, Part::Scratch)?];
@@ -55,6 +59,9 @@ pub fn assemble(
     skeleton.guard(c".kpexec")?;
     attach(part(parts, Part::Toolset)?, root, c".kpexec")?;
     entries::place_all(taken, &skeleton)?;
+    if let Some(below) = below {
+        image::place(&skeleton, target.as_fd(), below.as_fd(), wishes, &mut notes)?;
+    }
     skeleton.make_dev(parts)?;
     match parts.get(Part::Proc).or(fallback.as_ref().map(AsFd::as_fd)) {
         Some(proc) => skeleton.make_proc(proc)?,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
+use toolset::Profile;
 
 use crate::cluster::{kubectl, layout, start};
 use crate::{image, requirements, run, setup};
@@ -18,7 +19,7 @@ pub fn demo(command: &[String]) -> Result<ExitCode> {
     setup::setup()?;
     start()?;
     let kpexec = build_kpexec()?;
-    let reference = image::build_and_push(false)?;
+    let reference = image::build_and_push(Profile::Standard, false)?;
     apply_manifests()?;
     apply_pods("demo.yaml")?;
     for line in command_lines(command) {
@@ -129,5 +130,7 @@ mod tests {
         assert_eq!(pods_in(demo), ["distroless", "distroless-crio", "busybox", "busybox-crio"]);
         let fixtures = include_str!("../../tests/cluster/manifests/fixtures.yaml");
         assert_eq!(pods_in(fixtures), ["userns", "userns-crio", "gvisor", "multi"]);
+        let roots = include_str!("../../tests/cluster/manifests/roots.yaml");
+        assert_eq!(pods_in(roots).len(), 8);
     }
 }

@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use ::toolset::{Built, Profile};
 use anyhow::{Context, Result, bail};
 
-use crate::buildah::Buildah;
+use crate::buildah::{Buildah, Layers};
 use crate::cluster::layout::{self, REGISTRY};
 use crate::cluster::lock;
 use crate::digest::Inputs;
@@ -18,7 +19,7 @@ const REPOSITORY: &str = "kpexec-helper";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// How to build it.
-#[derive(clap::Args, Default)]
+#[derive(clap::Args)]
 pub struct Options {
     /// Print the image reference only
     #[arg(long)]
@@ -26,48 +27,72 @@ pub struct Options {
     /// Only prepare the build context, for podman or docker, and print its path
     #[arg(long)]
     context: bool,
+    /// Which toolset is in it: minimal, standard, full or all
+    #[arg(long, default_value = "standard", value_parser = profiles)]
+    toolset: Profiles,
 }
 
-/// Builds and pushes the image, or prepares its context.
+/// One image each.
+#[derive(Clone)]
+struct Profiles(Vec<Profile>);
+
+fn profiles(name: &str) -> Result<Profiles> {
+    Ok(Profiles(if name == "all" { Profile::ALL.to_vec() } else { vec![name.parse()?] }))
+}
+
+/// Builds and pushes the images, or prepares their contexts.
 pub fn perform(options: &Options) -> Result<()> {
-    if options.context {
-        let _lock = lock::wait_silently(&target().join("helper-image.lock"))?;
-        println!("{}", prepare_context()?.display());
-        return Ok(());
+    for profile in &options.toolset.0 {
+        if options.context {
+            let _lock = wait()?;
+            println!("{}", prepare_context(*profile)?.folder.display());
+        } else {
+            println!("{}", build_and_push(*profile, options.quiet)?);
+        }
     }
-    let reference = build_and_push(options.quiet)?;
-    println!("{reference}");
     Ok(())
 }
 
 /// Builds the image, if anything in it has changed, and returns its reference
 /// with the digest.
-pub fn build_and_push(quiet: bool) -> Result<String> {
+pub fn build_and_push(profile: Profile, quiet: bool) -> Result<String> {
     if !layout::ready().exists() {
         bail!("the cluster, whose registry takes the image, is not up: `cargo xtask cluster up`");
     }
-    // Tests in several processes ask for the image at once.
-    let _lock = lock::wait_silently(&target().join("helper-image.lock"))?;
+    let _lock = wait()?;
     if !quiet {
         eprintln!("image: building the helper (about 1 min the first time)");
     }
-    let context = prepare_context()?;
-    let recipe = layout::checkout().join("tools-overlay/Containerfile");
-    let key = key_of(&context, &recipe)?;
-    let record = target().join("helper-image.key");
-    if let Some(reference) = pushed_before(&record, &key) {
+    let context = prepare_context(profile)?;
+    let record = target().join(format!("helper-image-{profile}.key"));
+    if let Some(reference) = pushed_before(&record, &context.key) {
         return Ok(reference);
     }
     if !quiet {
-        eprintln!("image: building and pushing");
+        eprintln!("image: building and pushing, with the {profile} toolset");
     }
-    let tag = format!("{REGISTRY}/{REPOSITORY}:dev");
+    let tag = format!("{REGISTRY}/{REPOSITORY}:{}", tag(profile));
     let buildah = Buildah::in_folder(&layout::state("images"))?;
-    buildah.build(&recipe, &context, &tag)?;
+    buildah.build(&recipe(), &context.folder, &tag, Layers::Kept)?;
     let reference = format!("{REGISTRY}/{REPOSITORY}@{}", buildah.push(&tag)?);
-    fs::write(target().join("helper-image"), format!("{reference}\n"))?;
-    fs::write(&record, format!("{key} {reference}\n"))?;
+    fs::write(&record, format!("{} {reference}\n", context.key))?;
     Ok(reference)
+}
+
+fn tag(profile: Profile) -> String {
+    match profile {
+        Profile::Standard => "dev".to_owned(),
+        other => format!("dev-{other}"),
+    }
+}
+
+/// Tests in several processes ask for the image at once.
+fn wait() -> Result<lock::Lock> {
+    lock::wait_silently(&target().join("helper-image.lock"))
+}
+
+fn recipe() -> PathBuf {
+    layout::checkout().join("tools-overlay/Containerfile")
 }
 
 /// Cargo's folder of this checkout.
@@ -90,59 +115,56 @@ fn reference_of<'a>(recorded: &'a str, key: &str) -> Option<&'a str> {
     recorded.trim().strip_prefix(key)?.strip_prefix(' ')
 }
 
-/// Everything the image depends on.
-fn key_of(context: &Path, recipe: &Path) -> Result<String> {
-    let mut inputs = Inputs::default();
-    inputs.add_file(recipe)?;
-    let mut folders = vec![context.join("root")];
-    while let Some(folder) = folders.pop() {
-        let mut entries: Vec<_> = fs::read_dir(&folder)?.collect::<Result<_, _>>()?;
-        entries.sort_by_key(fs::DirEntry::file_name);
-        for entry in entries {
-            let path = entry.path();
-            let metadata = entry.metadata()?;
-            let name = format!("{} {:o}", path.display(), metadata.permissions().mode());
-            if metadata.is_symlink() {
-                inputs.add(&name, fs::read_link(&path)?.as_os_str().as_encoded_bytes());
-            } else if metadata.is_dir() {
-                inputs.add(&name, b"");
-                folders.push(path);
-            } else {
-                inputs.add(&name, &fs::read(&path)?);
-            }
-        }
-    }
-    Ok(inputs.finish())
+/// The files of an image.
+struct Prepared {
+    folder: PathBuf,
+    /// Everything the image depends on.
+    key: String,
 }
 
 /// Lays out the files of the image in `target/helper-context`.
-fn prepare_context() -> Result<PathBuf> {
+fn prepare_context(profile: Profile) -> Result<Prepared> {
     let helper = build_helper()?;
-    let context = target().join("helper-context");
-    lay_out(&helper, &context.join("root"))
-        .with_context(|| format!("cannot lay out {}", context.display()))?;
-    Ok(context)
+    let toolset = toolset::build(profile)?;
+    let folder = target().join("helper-context").join(profile.name());
+    lay_out(&helper, &toolset, &folder)
+        .with_context(|| format!("cannot lay out {}", folder.display()))?;
+    let mut inputs = Inputs::default();
+    inputs.add_file(&recipe())?;
+    inputs.add_file(&helper)?;
+    // Reading 140 MB on each call would be slow; this stands for them.
+    inputs.add("toolset", toolset.digest.as_bytes());
+    Ok(Prepared { folder, key: inputs.finish() })
 }
 
-fn lay_out(helper: &Path, root: &Path) -> Result<()> {
+fn lay_out(helper: &Path, toolset: &Built, context: &Path) -> Result<()> {
+    let root = context.join("root");
     if root.exists() {
-        fs::remove_dir_all(root)?;
+        fs::remove_dir_all(&root)?;
     }
-    for folder in ["dev", "proc", "run", "sys", "tmp", "toolset"] {
+    // The toolset is a layer of its own, with its own folder.
+    for folder in ["dev", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder))?;
     }
     fs::copy(helper, root.join("node-helper"))?;
-    toolset::lay_out(&root.join("toolset"))?;
-    normalize(root)?;
-    Ok(fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?)
+    normalize(&root)?;
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    let record = context.join("toolset.digest");
+    if fs::read_to_string(&record).is_ok_and(|digest| digest == toolset.digest) {
+        return Ok(());
+    }
+    let tree = context.join("toolset");
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    let mut copy = Command::new("cp");
+    run::quietly(copy.args(["-a", "--reflink=auto"]).arg(&toolset.root).arg(&tree))?;
+    Ok(fs::write(&record, &toolset.digest)?)
 }
 
 /// Whatever the umask was: the image must not depend on it.
 fn normalize(path: &Path) -> Result<()> {
     let metadata = fs::symlink_metadata(path)?;
-    if metadata.is_symlink() {
-        return Ok(());
-    }
     let program = metadata.permissions().mode() & 0o100 != 0;
     let mode = if metadata.is_dir() || program { 0o755 } else { 0o644 };
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
@@ -191,6 +213,14 @@ mod tests {
         assert_eq!(reference_of("abc r/i@sha256:1\n", "abc"), Some("r/i@sha256:1"));
         assert_eq!(reference_of("abcd r/i@sha256:1\n", "abc"), None);
         assert_eq!(reference_of("", "abc"), None);
+    }
+
+    #[test]
+    fn each_toolset_has_its_image() {
+        let all = profiles("all").unwrap().0;
+        let tags: Vec<String> = all.into_iter().map(tag).collect();
+        assert_eq!(tags, ["dev-minimal", "dev", "dev-full"]);
+        assert!(profiles("huge").is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `cargo xtask`: prepares the machine, runs the test cluster, builds the
-//! helper image, demonstrates, measures, checks and tests.
+//! `cargo xtask`: prepares the machine, runs the test cluster, builds toolset
+//! and helper image, demonstrates, measures, checks and tests.
 
 mod bench;
 mod buildah;
@@ -36,6 +36,8 @@ enum Task {
     /// The two-node test cluster
     #[command(subcommand)]
     Cluster(cluster::Command),
+    /// Build the toolset that sessions see at /.kpexec
+    Toolset(toolset::Options),
     /// Build the helper image and push it to the cluster's registry
     Image(image::Options),
     /// Everything as needed, then a root shell in a distroless pod
@@ -73,6 +75,7 @@ fn perform(task: Task) -> Result<ExitCode> {
     match task {
         Task::Setup => setup::setup().map(|()| ExitCode::SUCCESS),
         Task::Cluster(command) => cluster::perform(command),
+        Task::Toolset(options) => toolset::perform(&options).map(|()| ExitCode::SUCCESS),
         Task::Image(options) => image::perform(&options).map(|()| ExitCode::SUCCESS),
         Task::Demo { command } => demo::demo(&command),
         Task::Bench(command) => bench::perform(&command).map(|()| ExitCode::SUCCESS),

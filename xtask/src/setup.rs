@@ -9,12 +9,14 @@ use crate::run;
 
 /// Package → why it is here.
 const PACKAGES: &[(&str, &str)] = &[
-    ("bash-static", "the toolset's shell"),
+    ("bash-static", "a shell that falls into the traps of a test, so that they are known to work"),
     ("buildah", "builds images without a daemon"),
-    ("busybox-static", "the toolset, and the test images"),
+    ("busybox-static", "the test images"),
     ("ca-certificates", "cargo and go fetch over TLS"),
     ("conmon", "CRI-O's container monitor"),
     ("containernetworking-plugins", "the pods' network"),
+    ("debootstrap", "makes the test root with an old glibc"),
+    ("dnsmasq-base", "the cluster's DNS server"),
     ("docker-registry", "the cluster's own registry"),
     ("gcc", "links Rust and cgo, builds pinns, pause and the distroless app"),
     ("iproute2", "the nodes' links"),
@@ -22,6 +24,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libc6-dev", "static glibc for the node helper"),
     ("libgpgme-dev", "CRI-O is built against it"),
     ("libseccomp-dev", "runc and CRI-O are built against it"),
+    ("musl-tools", "the test root without glibc"),
     ("openssl", "the cluster's certificates"),
     ("patchelf", "relocates the toolset"),
     ("pkg-config", "finds the libraries above"),

@@ -4,15 +4,18 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use ::toolset::Profile;
 use anyhow::{Context, Result};
 
 use crate::cluster::{self, layout};
 use crate::report::Report;
-use crate::{check, demo, image, requirements, setup};
+use crate::{check, demo, image, requirements, setup, toolset};
 
 /// Tells the life-cycle test which program to run: what cargo would start in
 /// between could not be killed half-way.
 const XTASK_VARIABLE: &str = "KPEXEC_XTASK";
+/// Tells the toolset's tests where the trees are.
+const TOOLSET_VARIABLE: &str = "KPEXEC_TOOLSET";
 /// Tells tests with a short and a long form to take the long one.
 const LONG_VARIABLE: &str = "KPEXEC_LONG";
 
@@ -49,6 +52,7 @@ fn run_tests(options: &Options, report: &mut Report) -> Result<()> {
     cargo_test(&[], options, report)?;
     // What of them an ordinary user cannot run: we are root.
     cargo_test(&["-p", "node-helper", "--test", "isolated", "--", "--ignored"], options, report)?;
+    toolset_tests(options, report)?;
     println!("test: attacks");
     // Each measures moments: more at once would only be slower.
     let attacks = ["-p", "node-helper", "--test", "attacks", "--", "--test-threads=2"];
@@ -73,25 +77,45 @@ fn run_tests(options: &Options, report: &mut Report) -> Result<()> {
     tested
 }
 
+/// The smallest tree, twice, and the largest, which has all of the others.
+fn toolset_tests(options: &Options, report: &mut Report) -> Result<()> {
+    println!("test: toolset");
+    let minimal = toolset::build_again(Profile::Minimal)?;
+    let full = toolset::build(Profile::Full)?;
+    let trees = format!("{}:{}", minimal.root.display(), full.root.display());
+    let tree = ["-p", "toolset", "--test", "tree", "--", "--ignored"];
+    run_cargo_test(cargo_command(&tree, options)?.env(TOOLSET_VARIABLE, trees), report)
+}
+
 fn cluster_tests(options: &Options, report: &mut Report) -> Result<()> {
     // The tests would build both, each again finding nothing to do.
     demo::build_kpexec()?;
-    image::build_and_push(false)?;
+    image::build_and_push(Profile::Standard, false)?;
     demo::apply_manifests()?;
     demo::apply_pods("demo.yaml")?;
     demo::apply_pods("fixtures.yaml")?;
+    demo::apply_pods("roots.yaml")?;
     println!("test: cluster tests");
     cargo_test(&["-p", "tests"], options, report)
 }
 
-/// Runs `cargo test`, shows its output as it comes, and counts.
-fn cargo_test(arguments: &[&str], options: &Options, report: &mut Report) -> Result<()> {
+/// `cargo test`, with what tests are told.
+fn cargo_command(arguments: &[&str], options: &Options) -> Result<Command> {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(layout::checkout()).args(["test", "--no-fail-fast"]).args(arguments);
     command.env(XTASK_VARIABLE, std::env::current_exe()?);
     if options.long {
         command.env(LONG_VARIABLE, "1");
     }
+    Ok(command)
+}
+
+fn cargo_test(arguments: &[&str], options: &Options, report: &mut Report) -> Result<()> {
+    run_cargo_test(&mut cargo_command(arguments, options)?, report)
+}
+
+/// Runs it, shows its output as it comes, and counts.
+fn run_cargo_test(command: &mut Command, report: &mut Report) -> Result<()> {
     let failed_before = report.failed;
     let mut child = command.stdout(Stdio::piped()).spawn().context("cargo cannot be started")?;
     let output = child.stdout.take().context("cargo has no output")?;

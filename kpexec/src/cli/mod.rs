@@ -1,6 +1,7 @@
 //! The command line: kubectl exec's grammar, who to be, what becomes of writes.
 
 mod identity;
+mod tools;
 mod value;
 mod view;
 
@@ -16,6 +17,7 @@ use thiserror::Error;
 pub use identity::IdentityFlags;
 #[cfg(test)]
 pub use identity::{Profile, Seccomp};
+pub use tools::{ToolsFlags, Toolset};
 pub use value::EnvVar;
 use value::{parse_duration, parse_env, parse_workdir};
 pub use view::{ViewFlags, Writes};
@@ -23,7 +25,7 @@ pub use view::{ViewFlags, Writes};
 /// Heading of the flags that one sets once.
 const CLUSTER: &str = "Cluster and helper pod";
 
-/// Run a command inside any container, as root, with the container's own files
+/// Run a command or a shell inside any container, as root, with its own files
 ///
 /// kpexec runs CMD in the namespaces of the container, as any user and with any
 /// capabilities, even if the container has no shell, no root and no rights. A
@@ -34,13 +36,17 @@ const CLUSTER: &str = "Cluster and helper pod";
 /// for kpexec alone, and its programs come first in PATH: bash and sh are its
 /// own. The container's own program of the same name is run by its full path.
 ///
+/// Without CMD it is a shell: with -it to work in, with -i to run a script from
+/// stdin. It is the toolset's bash; where there is none its sh, or the
+/// container's.
+///
 /// Exit codes: the command's own; 128+n if signal n ended it; 127 if it was not
 /// found; 126 if it cannot be executed; 125 if kpexec itself failed.
 #[derive(Debug, Parser)]
 #[command(
     version,
-    override_usage = "kpexec [FLAGS] POD -- CMD [ARG]...",
-    after_help = "Example:\n  kpexec -it my-pod -- bash"
+    override_usage = "kpexec [FLAGS] POD [-- CMD [ARG]...]",
+    after_help = "Examples:\n  kpexec -it my-pod\n  kpexec my-pod -- ps aux"
 )]
 pub struct Cli {
     /// The pod to enter: NAME or pod/NAME
@@ -94,6 +100,9 @@ pub struct Cli {
     #[command(flatten)]
     pub view: ViewFlags,
 
+    #[command(flatten)]
+    pub tools: ToolsFlags,
+
     /// Context of the kubeconfig to use
     #[arg(long, help_heading = CLUSTER, value_name = "NAME")]
     pub context: Option<String>,
@@ -136,6 +145,7 @@ pub enum CliError {
 }
 
 const EXAMPLE: &str = "for example: kpexec -it POD -- bash";
+const SHELL: &str = "kpexec -it POD opens a shell";
 
 impl Cli {
     /// Parses the arguments, `argv[0]` included.
@@ -144,14 +154,24 @@ impl Cli {
         if cli.pod.is_none() {
             return Err(usage("which pod? None was named", EXAMPLE));
         }
-        if cli.command.is_empty() {
-            return Err(usage("a command is required after --", EXAMPLE));
+        // A shell whose stdin is empty ends before anybody has seen it.
+        if cli.is_shell() && !cli.stdin {
+            return Err(usage("a command is required after --", SHELL));
         }
         // clap knows no conflicts between a flag and one value of another.
+        if cli.tools.tools_root && cli.view.writes == Writes::Discard {
+            let what = "--tools-root cannot be used with --writes=discard";
+            return Err(usage(what, "--writes=deny keeps /target as it is"));
+        }
         if cli.view.save_changes.is_some() && cli.view.writes != Writes::Discard {
             return Err(usage("--save-changes needs --writes=discard", "leave out --writes"));
         }
         Ok(cli)
+    }
+
+    /// Whether a shell is wanted, whichever there is.
+    pub fn is_shell(&self) -> bool {
+        self.command.is_empty()
     }
 }
 
@@ -295,9 +315,40 @@ mod tests {
     #[test]
     fn a_missing_part_is_named_with_an_example() {
         assert_eq!(usage_of(&["web"]).0, "a command is required after --");
-        assert_eq!(usage_of(&["web", "--"]).1, "for example: kpexec -it POD -- bash");
+        for args in [&["web", "--"][..], &["-t", "web"]] {
+            assert_eq!(usage_of(args).1, "kpexec -it POD opens a shell", "{args:?}");
+        }
         assert_eq!(usage_of(&[]).0, "which pod? None was named");
         assert_eq!(usage_of(&["--", "id"]).0, "which pod? None was named");
+    }
+
+    #[test]
+    fn with_stdin_no_command_is_a_shell() {
+        for args in [&["-it", "web"][..], &["web", "-i"], &["-it", "web", "--"]] {
+            assert!(parse(args).unwrap().is_shell(), "{args:?}");
+        }
+        assert!(!parse(&["-it", "web", "--", "sh"]).unwrap().is_shell());
+    }
+
+    #[test]
+    fn the_toolset_is_standard_unless_asked_for() {
+        assert_eq!(parse(&["-i", "web"]).unwrap().tools.toolset, Toolset::Standard);
+        let full = parse(&["-i", "--toolset", "full", "web"]).unwrap();
+        assert_eq!(full.tools.toolset, Toolset::Full);
+        let image = parse(&["-i", "--tools-image", "alpine:3", "web"]).unwrap();
+        assert_eq!(image.tools.tools_image.as_deref(), Some("alpine:3"));
+        let both = ["-i", "--toolset", "full", "--tools-image", "alpine:3", "web"];
+        assert!(usage_of(&both).0.contains("cannot be used with"));
+    }
+
+    #[test]
+    fn a_root_of_tools_needs_an_image_and_discards_nothing() {
+        let alone = ["-i", "web", "--tools-root"];
+        assert!(usage_of(&alone).0.contains("--tools-image"));
+        let with_image = [&alone[..], &["--tools-image", "alpine:3"]].concat();
+        assert!(parse(&with_image).unwrap().tools.tools_root);
+        let (what, _) = usage_of(&[&with_image[..], &["--writes=discard"]].concat());
+        assert_eq!(what, "--tools-root cannot be used with --writes=discard");
     }
 
     #[test]

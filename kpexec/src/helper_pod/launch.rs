@@ -16,6 +16,9 @@ use super::verdict::{Verdict, judge};
 use crate::api_error::ApiError;
 use crate::cluster::Cluster;
 
+/// How a reason begins that concerns the tools container.
+const TOOLS: &str = "container tools";
+
 /// Most helpers run by then; looking earlier costs two connections for nothing.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
@@ -78,6 +81,9 @@ impl LaunchError {
             Self::Create { source, .. } => source.hint(),
             Self::Failed { reason, .. } if reason.contains("type check failed") => {
                 Some("name the node's CRI socket with --cri-socket".into())
+            }
+            Self::Failed { reason, .. } if reason.starts_with(TOOLS) => {
+                Some("--tools-image names the image of that container".into())
             }
             Self::Failed { reason, .. } if reason.contains("Image") || reason.contains(PROGRAM) => {
                 Some("--helper-image or KPEXEC_HELPER_IMAGE names the image".into())

@@ -13,10 +13,11 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::needs;
+use super::tools::{self, ToolsImage};
 use crate::identity::Identity;
 use crate::target::Target;
 
-/// Name of the pod's only container.
+/// Name of the container with the helper in it.
 pub const CONTAINER: &str = "helper";
 /// The program in the helper image.
 pub const PROGRAM: &str = "/node-helper";
@@ -39,6 +40,8 @@ pub struct HelperSpec<'a> {
     pub namespace: &'a str,
     /// Image with the helper in it.
     pub image: &'a str,
+    /// Image with the tools in it, where that is another one.
+    pub tools_image: Option<ToolsImage<'a>>,
     /// Path of the CRI socket on the node.
     pub cri_socket: &'a str,
     /// Who is going to be entered.
@@ -90,36 +93,50 @@ impl HelperSpec<'_> {
             // Nobody needs the API from here, and a token costs 0.25 s of start.
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            containers: vec![self.container()],
-            volumes: Some(vec![Volume {
-                name: "cri".into(),
-                host_path: Some(HostPathVolumeSource {
-                    path: self.cri_socket.to_owned(),
-                    type_: Some("Socket".into()),
-                }),
-                ..Volume::default()
-            }]),
+            init_containers: self.tools_image.map(|_| vec![self.preparing_container()]),
+            containers: self.containers(),
+            volumes: Some(self.volumes()),
             ..PodSpec::default()
         }
     }
 
+    fn containers(&self) -> Vec<Container> {
+        let tools = self.tools_image.as_ref().map(|image| self.tools_container(image));
+        [self.container()].into_iter().chain(tools).collect()
+    }
+
+    fn volumes(&self) -> Vec<Volume> {
+        let cri = Volume {
+            name: "cri".into(),
+            host_path: Some(HostPathVolumeSource {
+                path: self.cri_socket.to_owned(),
+                type_: Some("Socket".into()),
+            }),
+            ..Volume::default()
+        };
+        [cri].into_iter().chain(self.tools_image.map(|_| tools::volume())).collect()
+    }
+
     fn container(&self) -> Container {
+        let socket = EnvVar {
+            name: "KPEXEC_CRI_SOCKET".into(),
+            value: Some(CRI_SOCKET.into()),
+            ..EnvVar::default()
+        };
+        let cri = VolumeMount {
+            name: "cri".into(),
+            mount_path: CRI_SOCKET.into(),
+            ..VolumeMount::default()
+        };
+        let tools = self.tools_image;
         Container {
             name: CONTAINER.into(),
             image: Some(self.image.to_owned()),
             // The node of an incident may not reach the registry.
             image_pull_policy: Some("IfNotPresent".into()),
             command: Some(vec![PROGRAM.into(), "wait".into()]),
-            env: Some(vec![EnvVar {
-                name: "KPEXEC_CRI_SOCKET".into(),
-                value: Some(CRI_SOCKET.into()),
-                ..EnvVar::default()
-            }]),
-            volume_mounts: Some(vec![VolumeMount {
-                name: "cri".into(),
-                mount_path: CRI_SOCKET.into(),
-                ..VolumeMount::default()
-            }]),
+            env: Some([socket].into_iter().chain(tools.map(|_| tools::pod_uid())).collect()),
+            volume_mounts: Some([cri].into_iter().chain(tools.map(|_| tools::mount())).collect()),
             resources: Some(resources()),
             security_context: Some(self.security_context()),
             ..Container::default()
@@ -185,18 +202,20 @@ fn mesh_opt_outs() -> BTreeMap<String, String> {
 /// so that a full node admits us; the limit bounds the tools run in a session,
 /// so that debugging a node does not finish it off.
 fn resources() -> ResourceRequirements {
-    let quantities = |cpu: &str, memory: &str| {
-        Some(
-            [("cpu", cpu), ("memory", memory)]
-                .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
-                .into(),
-        )
-    };
     ResourceRequirements {
-        requests: quantities("20m", "32Mi"),
-        limits: quantities("2", "512Mi"),
+        requests: quantities(&[("cpu", "20m"), ("memory", "32Mi")]),
+        limits: quantities(&[("cpu", "2"), ("memory", "512Mi")]),
         ..ResourceRequirements::default()
     }
+}
+
+pub(super) fn quantities(amounts: &[(&str, &str)]) -> Option<BTreeMap<String, Quantity>> {
+    let amounts = amounts.iter();
+    Some(
+        amounts
+            .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -226,14 +245,23 @@ mod tests {
     }
 
     fn check_for(target: &Target, file: &str, cri_socket: &str, flags: &IdentityFlags) {
-        let spec = HelperSpec {
+        let identity = Identity::from_flags(flags).unwrap();
+        check_spec(file, &HelperSpec { cri_socket, ..plain_spec(target, &identity) });
+    }
+
+    fn plain_spec<'a>(target: &'a Target, identity: &'a Identity) -> HelperSpec<'a> {
+        HelperSpec {
             name: "kpexec-0a1b2c3d",
             namespace: "kpexec",
             image: "registry.test/kpexec/node-helper@sha256:00",
-            cri_socket,
+            tools_image: None,
+            cri_socket: "/run/containerd/containerd.sock",
             target,
-            identity: &Identity::from_flags(flags).unwrap(),
-        };
+            identity,
+        }
+    }
+
+    fn check_spec(file: &str, spec: &HelperSpec<'_>) {
         let got = serde_json::to_value(spec.pod()).unwrap();
         let path = format!("{}/tests/golden/{file}", env!("CARGO_MANIFEST_DIR"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -274,6 +302,17 @@ mod tests {
         let target = Target { rights: Rights { added, unconfined: true }, ..target() };
         let parity = IdentityFlags { profile: Some(Profile::Target), ..IdentityFlags::default() };
         check_for(&target, "helper-pod-target.yaml", "/var/run/crio/crio.sock", &parity);
+    }
+
+    #[test]
+    fn tools_of_another_image_are_a_container_without_rights() {
+        let identity = Identity::from_flags(&IdentityFlags::default()).unwrap();
+        let target = target();
+        for (root, file) in [(false, "helper-pod-tools.yaml"), (true, "helper-pod-tools-root.yaml")]
+        {
+            let tools_image = Some(ToolsImage { name: "registry.test/tools:1", root });
+            check_spec(file, &HelperSpec { tools_image, ..plain_spec(&target, &identity) });
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 
+use super::spec::CONTAINER;
+
 /// What is known about a starting pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -11,20 +13,28 @@ pub enum Verdict {
     Failed(String),
 }
 
-/// Judges the pod by what is most certain first: its phase, then the state of
-/// its container, then what the kubelet reported in events.
+/// Judges the pod by what is most certain first: its phase, then the states of
+/// its containers, then what the kubelet reported in events.
 pub fn judge(pod: &Pod, events: &[Event]) -> Verdict {
     let status = pod.status.clone().unwrap_or_default();
-    let container = status.container_statuses.iter().flatten().next();
+    let main = status.container_statuses.unwrap_or_default();
+    let all: Vec<_> = status.init_container_statuses.iter().flatten().chain(&main).collect();
+    let failed = all.iter().find(|container| exit_code(container).is_some_and(|code| code != 0));
     if let Some("Failed" | "Succeeded") = status.phase.as_deref() {
         let of_pod = sentence(status.reason.as_deref(), status.message.as_deref());
-        let reason = of_pod.or_else(|| container.and_then(ended));
+        let reason = of_pod.or_else(|| failed.copied().or(main.first()).and_then(ended));
         return Verdict::Failed(reason.unwrap_or_else(|| "it ended at once".into()));
     }
-    if let Some(verdict) = container.and_then(waiting) {
-        return verdict;
+    // The pod goes on as long as any of its containers does.
+    if let Some(reason) = failed.and_then(|container| ended(container)) {
+        return Verdict::Failed(reason);
     }
-    if container.is_some_and(is_running) {
+    let waiting: Vec<Verdict> = all.iter().filter_map(|container| waiting(container)).collect();
+    let fatal = waiting.iter().find(|verdict| matches!(verdict, Verdict::Failed(_)));
+    if let Some(verdict) = fatal.or(waiting.first()) {
+        return verdict.clone();
+    }
+    if !main.is_empty() && main.iter().all(is_running) {
         return Verdict::Starting(Some("its container runs, but does not answer".into()));
     }
     let warning = events.iter().rev().find(|event| event.type_.as_deref() == Some("Warning"));
@@ -35,14 +45,24 @@ pub fn judge(pod: &Pod, events: &[Event]) -> Verdict {
     Verdict::Starting(events.last().and_then(|event| event.message.clone()))
 }
 
+fn exit_code(container: &ContainerStatus) -> Option<i32> {
+    Some(container.state.as_ref()?.terminated.as_ref()?.exit_code)
+}
+
 fn ended(container: &ContainerStatus) -> Option<String> {
     let ended = container.state.as_ref()?.terminated.as_ref()?;
     let reason = sentence(ended.reason.as_deref(), ended.message.as_deref());
+    let who = named(container).unwrap_or_else(|| "it".into());
     Some(format!(
-        "it ended with exit code {}{}",
+        "{who} ended with exit code {}{}",
         ended.exit_code,
         reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
     ))
+}
+
+/// The helper's own container is what one thinks of first; others are named.
+fn named(container: &ContainerStatus) -> Option<String> {
+    (container.name != CONTAINER).then(|| format!("container {}", container.name))
 }
 
 fn is_running(container: &ContainerStatus) -> bool {
@@ -54,6 +74,7 @@ fn waiting(container: &ContainerStatus) -> Option<Verdict> {
     let reason = waiting.reason.as_deref()?;
     let message = waiting.message.as_deref().unwrap_or_default();
     let text = sentence(Some(reason), Some(message)).unwrap_or_default();
+    let text = sentence(named(container).as_deref(), Some(&text)).unwrap_or_default();
     Some(match reason {
         "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerError" => Verdict::Failed(text),
         "ErrImagePull" | "ImagePullBackOff" if is_final_pull_error(message) => {
@@ -194,6 +215,43 @@ mod tests {
     fn some_reasons_are_always_final() {
         assert_eq!(waiting_for("InvalidImageName", "bad"), failed("InvalidImageName: bad"));
         assert_eq!(waiting_for("CreateContainerError", ""), failed("CreateContainerError"));
+    }
+
+    fn with_tools(helper: Value, tools: Value) -> Verdict {
+        let mut status = in_state(helper);
+        let mut other = status["containerStatuses"][0].clone();
+        other["name"] = json!("tools");
+        other["state"] = tools;
+        status["containerStatuses"].as_array_mut().unwrap().push(other);
+        let mut prepare = status["containerStatuses"][0].clone();
+        prepare["name"] = json!("prepare");
+        prepare["state"] = json!({"terminated": {"exitCode": 0, "reason": "Completed"}});
+        status["initContainerStatuses"] = json!([prepare]);
+        judged(status, json!([]))
+    }
+
+    #[test]
+    fn a_tools_image_that_does_not_exist_is_final_whatever_the_helper_does() {
+        let pull = json!({"waiting": {"reason": "ErrImagePull", "message": "r/x:1: not found"}});
+        let expected = failed("container tools: ErrImagePull: r/x:1: not found");
+        assert_eq!(with_tools(json!({"running": {}}), pull.clone()), expected);
+        assert_eq!(with_tools(json!({"waiting": {"reason": "ContainerCreating"}}), pull), expected);
+    }
+
+    #[test]
+    fn a_tools_container_that_does_not_start_is_final() {
+        let ended = json!({"terminated": {"exitCode": 128, "reason": "StartError"}});
+        let expected = failed("container tools ended with exit code 128 (StartError)");
+        assert_eq!(with_tools(json!({"running": {}}), ended), expected);
+    }
+
+    #[test]
+    fn what_prepares_the_pod_may_end() {
+        let running = json!({"running": {}});
+        let expected = starting("its container runs, but does not answer");
+        assert_eq!(with_tools(running.clone(), running.clone()), expected);
+        let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+        assert_eq!(with_tools(running, creating), Verdict::Starting(None));
     }
 
     #[test]

@@ -9,8 +9,10 @@ use node_helper::enter::message::{Descriptor, Order, Role};
 use node_helper::enter::seal::SealedBinary;
 use node_helper::enter::spawn::EntryProcess;
 use node_helper::identity::Identity;
+use node_helper::program::{programs, search_path};
 use node_helper::target::facts::IdMap;
 use node_helper::target::{Namespace, TargetProcess};
+use node_helper::tools::Tools;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -18,7 +20,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tools_overlay::Parts;
-use tools_overlay::parts::Owner;
+use tools_overlay::parts::{Owner, clone_folder};
 
 use crate::{PATH, micros, say};
 
@@ -110,7 +112,7 @@ impl Entry<'_> {
                 Owner { uid: owner(&self.target.uid_map)?, gid: owner(&self.target.gid_map)? };
             let theirs = |kind| self.target.namespace(kind);
             let (processes, users) = (theirs(Namespace::Pid), theirs(Namespace::User));
-            let parts = Parts::open(toolset, processes, users, root)?;
+            let parts = Parts::open(clone_folder(toolset)?, processes, users, root)?;
             descriptors.extend(parts.into_vec().into_iter().map(|(p, fd)| (Role::Part(p), fd)));
         }
         let pipe = || pipe_with(PipeFlags::CLOEXEC);
@@ -135,7 +137,7 @@ impl Entry<'_> {
     fn order(&self) -> Order {
         let credentials = &self.identity.credentials;
         Order {
-            argv: vec![b"true".to_vec()],
+            programs: programs(Some(b"true"), search_path(&[PATH.into()]), &Tools::Toolset, true),
             env: vec![PATH.into(), "HOME=/root".into(), "LANG=C.UTF-8".into()],
             workdir: b"/".to_vec(),
             workdir_required: false,

@@ -5,14 +5,15 @@
 use rustix::fd::OwnedFd;
 use tools_overlay::Part;
 
+use crate::program::Program;
 use crate::target::Namespace;
 
 /// What the entry process is to become.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Order {
-    /// The command.
+    /// What follows `argv[0]` of the command, which is its program's name.
     #[prost(bytes = "vec", repeated, tag = "1")]
-    pub argv: Vec<Vec<u8>>,
+    pub arguments: Vec<Vec<u8>>,
     /// Its environment, each `NAME=value`.
     #[prost(bytes = "vec", repeated, tag = "2")]
     pub env: Vec<Vec<u8>>,
@@ -67,6 +68,12 @@ pub struct Order {
     /// What is mounted below the target's root, where writes are discarded.
     #[prost(bytes = "vec", repeated, tag = "18")]
     pub volumes: Vec<Vec<u8>>,
+    /// Whether its root is that of the tools image.
+    #[prost(bool, tag = "21")]
+    pub tools_root: bool,
+    /// The files that the command stands for, to be tried in turn.
+    #[prost(message, repeated, tag = "20")]
+    pub programs: Vec<Program>,
 }
 
 /// A label of a Linux security module.

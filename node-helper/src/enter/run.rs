@@ -196,6 +196,7 @@ impl Entry {
                 kpexec_protocol::Writes::Discard => Writes::Discard,
             },
             writable: self.order.writable,
+            tools_root: self.order.tools_root,
             volumes: std::mem::take(&mut self.order.volumes),
         };
         let bare_root = self.bare_root.take();

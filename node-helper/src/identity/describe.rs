@@ -8,16 +8,11 @@ impl Identity {
     /// One line that says who the session is and how it is confined.
     pub fn describe(&self, helper: &Helper) -> String {
         let who = &self.credentials;
-        let mut text = format!("uid {}, gid {}", who.uid, who.gid);
-        if !who.groups.is_empty() {
-            let groups: Vec<String> = who.groups.iter().map(u32::to_string).collect();
-            text += &format!(", groups {}", groups.join(" "));
-        }
-        let shield = self.guard == Guard::Shield;
-        let own = if shield { who.capabilities & !SHIELD } else { who.capabilities };
+        let mut text = self.user();
+        let own = self.own_capabilities();
         text += ", capabilities: ";
         text += if own == 0 { "none".to_owned() } else { names(own) }.as_str();
-        if shield {
+        if own != who.capabilities {
             text += &format!(", {} as a shield", names(SHIELD));
         }
         if self.no_new_privs {
@@ -34,6 +29,34 @@ impl Identity {
             if self.target_label { ", label: the container's" } else { ", label: the helper's" };
         if !helper.own_keyring {
             text += ", keyring: the helper's";
+        }
+        text
+    }
+}
+
+impl Identity {
+    /// The same in a few words.
+    pub fn summary(&self) -> String {
+        let capabilities = match self.own_capabilities().count_ones() {
+            0 => "no capabilities".to_owned(),
+            1 => "1 capability".to_owned(),
+            count => format!("{count} capabilities"),
+        };
+        format!("{}, {capabilities}", self.user())
+    }
+
+    /// Without the one that is there as a shield only.
+    fn own_capabilities(&self) -> Capabilities {
+        let shield = if self.guard == Guard::Shield { SHIELD } else { 0 };
+        self.credentials.capabilities & !shield
+    }
+
+    fn user(&self) -> String {
+        let who = &self.credentials;
+        let mut text = format!("uid {}, gid {}", who.uid, who.gid);
+        if !who.groups.is_empty() {
+            let groups: Vec<String> = who.groups.iter().map(u32::to_string).collect();
+            text += &format!(", groups {}", groups.join(" "));
         }
         text
     }

@@ -244,9 +244,12 @@ fn above_general_the_targets_programs_need_trust() {
 #[test]
 fn an_identity_is_described_in_one_line() {
     let asked = Asked { user: Some(1000), groups: Some(vec![7, 8]), ..Asked::default() };
-    let text = decided(&asked, &plain()).unwrap().describe(&helper());
+    let identity = decided(&asked, &plain()).unwrap();
+    assert_eq!(identity.summary(), "uid 1000, gid 0, groups 7 8, no capabilities");
+    let root = decided(&Asked::default(), &plain()).unwrap();
+    assert_eq!(root.summary(), "uid 0, gid 0, 15 capabilities");
     assert_eq!(
-        text,
+        identity.describe(&helper()),
         "uid 1000, gid 0, groups 7 8, capabilities: none, BLOCK_SUSPEND as a shield, \
          seccomp: the runtime's, label: the helper's"
     );

@@ -1,10 +1,12 @@
-//! Reads a file of the target's in a process of its own. The file may be a
+//! Reads a file of the target's, or of an image that nobody vouches for, in a
+//! process of its own. The file may be a
 //! device, have no end, or lie on a file system that never answers (threat
 //! model, A17): then that process is lost, not `serve`.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -26,6 +28,12 @@ use crate::sys::call;
 
 /// The largest file that is read, in bytes: 10,000 users.
 const LARGEST: u64 = 1 << 20;
+
+/// As the reader's first argument: any file, but only its beginning.
+const HEAD: &str = "head";
+
+/// How much of it, in bytes. A program names its interpreter in the first page.
+const HEAD_SIZE: u64 = 64 * 1024;
 
 /// How long reading may take. It takes milliseconds.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -97,6 +105,25 @@ pub async fn file(
     answer(child.map_err(|e| Error::Process("start", e))?, file).await
 }
 
+/// Reads the beginning of a regular file below `root`, whatever its path.
+/// `None` if it cannot be read in time.
+pub async fn head(binary: &SealedBinary, root: BorrowedFd<'_>, path: &[u8]) -> Option<Vec<u8>> {
+    let path = OsStr::from_bytes(path);
+    let child = binary.start(PROCESS_NAME, root, |command| {
+        command.arg(HEAD).arg(path).stdout(Stdio::piped());
+    });
+    let mut child = child.ok()?;
+    let output = child.stdout.take()?;
+    let mut head = Vec::new();
+    let read = timeout(DEADLINE, output.take(HEAD_SIZE).read_to_end(&mut head)).await;
+    if !matches!(read, Ok(Ok(_))) {
+        // One that has ended needs no killing; the rest is as below.
+        let _ended = child.start_kill();
+    }
+    let _late = timeout(GRACE, child.wait()).await;
+    Some(head)
+}
+
 /// Runs the reader and takes its answer.
 async fn answer(mut child: Child, file: File) -> Result<Vec<u8>, Error> {
     let answered = timeout(DEADLINE, listen(&mut child, file)).await;
@@ -142,19 +169,32 @@ fn refusal(file: File, code: Option<i32>) -> Error {
     }
 }
 
-/// The reader: stdin is the root, `path` one of the two that are known.
-pub fn main(path: Option<&OsStr>) -> ExitCode {
-    let known =
-        [File::Passwd, File::Group].into_iter().find(|file| path == Some(file.path().as_ref()));
-    let outcome = known.ok_or(Code::UNPREPARED).and_then(|file| {
+/// The reader: stdin is the root. One argument is one of the two files that are
+/// read whole; before any other stands [`HEAD`].
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let first = arguments.next();
+    let known = [File::Passwd, File::Group].map(|file| file.path());
+    let (path, limit) = match first.as_deref().and_then(OsStr::to_str) {
+        Some(HEAD) => (arguments.next(), Limit::CutOff(HEAD_SIZE)),
+        Some(path) if known.contains(&path) => (first, Limit::Refuse(LARGEST)),
+        _ => (None, Limit::Refuse(0)),
+    };
+    let outcome = path.ok_or(Code::UNPREPARED).and_then(|path| {
         prepare()?;
-        let text = read(io::stdin().as_fd(), file)?;
+        let text = read(io::stdin().as_fd(), &path, limit)?;
         Ok(io::stdout().write_all(&text).and_then(|()| io::stdout().flush())?)
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Code(code)) => ExitCode::from(code),
     }
+}
+
+/// What becomes of a file that is larger than so many bytes.
+#[derive(Clone, Copy)]
+enum Limit {
+    Refuse(u64),
+    CutOff(u64),
 }
 
 /// Before anything of the target's is opened: nothing is left to take over.
@@ -172,18 +212,25 @@ fn prepare() -> Result<(), Code> {
     credentials::drop_capabilities().map_err(|e| unprepared("give up its capabilities", &e))
 }
 
-fn read(root: BorrowedFd<'_>, file: File) -> Result<Vec<u8>, Code> {
-    let file = std::fs::File::from(open_regular(root, file.path())?);
+fn read(root: BorrowedFd<'_>, path: &OsStr, limit: Limit) -> Result<Vec<u8>, Code> {
+    let (file, size) = open_regular(root, path)?;
+    let (most, largest) = match limit {
+        Limit::Refuse(largest) => (largest + 1, largest),
+        Limit::CutOff(most) => (most, u64::MAX),
+    };
+    if size > largest {
+        return Err(Code::TOO_LARGE);
+    }
     let mut text = Vec::new();
     // The size is no promise: files grow, and those of procfs have none.
-    file.take(LARGEST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LARGEST { Err(Code::TOO_LARGE) } else { Ok(text) }
+    std::fs::File::from(file).take(most).read_to_end(&mut text)?;
+    if text.len() as u64 > largest { Err(Code::TOO_LARGE) } else { Ok(text) }
 }
 
-/// Opens a regular file, and nothing else: opening alone lets a watchdog reset
+/// Opens a regular file, and nothing else, and tells its size: opening alone lets a watchdog reset
 /// the node and a tape rewind. What is opened is the inode that was looked at,
 /// through our own `/proc`; by its path it may be another one by then.
-fn open_regular(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Code> {
+fn open_regular(root: BorrowedFd<'_>, path: &OsStr) -> Result<(OwnedFd, u64), Code> {
     /// `EAGAIN` is a rename elsewhere that raced with a `..`: openat2(2).
     const ATTEMPTS: usize = 8;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -196,13 +243,10 @@ fn open_regular(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Code> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Code::NOT_REGULAR);
     }
-    if stat.st_size.cast_unsigned() > LARGEST {
-        return Err(Code::TOO_LARGE);
-    }
     // Non-blocking also where the target holds a lease on it: fcntl(2).
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let same = format!("/proc/self/fd/{}", found.as_raw_fd());
-    Ok(open(same, flags, Mode::empty())?)
+    Ok((open(same, flags, Mode::empty())?, stat.st_size.cast_unsigned()))
 }
 
 #[cfg(test)]

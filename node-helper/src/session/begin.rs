@@ -1,21 +1,18 @@
 //! From a request to a running command, top to bottom: ask the runtime, pin the
 //! process, open what the session needs, enter.
 
-use std::time::Duration;
-
 use kpexec_protocol::{Failure, Identity, Start, Started, Target};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
 use tools_overlay::parts::Owner;
 use tools_overlay::{Part, Parts};
 
 use super::Context;
+use super::executed::{self, Attempt, Waiting};
 use super::order::{order, started};
 use super::shim::Shim;
 use super::streams::{self, Streams};
@@ -25,14 +22,9 @@ use crate::cgroup::SessionCgroup;
 use crate::cri::{self, Container, Runtime};
 use crate::enter::message::{Descriptor, Role};
 use crate::enter::spawn::{self, EntryProcess};
-use crate::enter::start::is_ours;
-use crate::failure::{chain, not_executed, ours, tell};
-use crate::sys::start::{EXEC_ERROR_SIZE, MISSING, UNPREPARED};
+use crate::failure::{chain, not_executable, ours, tell};
 use crate::target::{Namespace, TargetProcess, process};
-
-/// How long execve(2) may take: it reads the program's first page, which may
-/// lie on a file system that hangs.
-const EXEC_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::tools::{ToolFiles, files};
 
 /// A command that runs.
 #[derive(Debug)]
@@ -70,6 +62,8 @@ enum Error {
     Parts(#[from] tools_overlay::Error),
     #[error(transparent)]
     View(#[from] view::Error),
+    #[error(transparent)]
+    Tools(#[from] files::Error),
     #[error("cannot open the session's streams")]
     Streams(#[from] streams::Error),
     #[error("cannot enter the container")]
@@ -78,8 +72,8 @@ enum Error {
     Unprepared(#[source] Errno),
     #[error("cannot follow the command")]
     Follow(#[source] std::io::Error),
-    #[error("the command did not start within {} s", EXEC_TIMEOUT.as_secs())]
-    ExecTimedOut,
+    #[error(transparent)]
+    Executed(#[from] executed::Error),
 }
 
 impl Error {
@@ -98,7 +92,7 @@ impl Error {
             Self::Unmapped { .. } => "choose an id that /proc/self/uid_map of the container has",
             Self::Who(error) => error.hint(),
             Self::Enter(spawn::Error::Step { hint, .. }) => hint,
-            Self::Enter(spawn::Error::TimedOut) | Self::ExecTimedOut => {
+            Self::Enter(spawn::Error::TimedOut) | Self::Executed(executed::Error::TimedOut) => {
                 "a file system of the container may hang"
             }
             _ => "",
@@ -111,55 +105,30 @@ pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Fa
     let program = start.argv.first().cloned().unwrap_or_default();
     let failed = |error: Error| ours(&error, error.hint());
     let (running, waiting) = enter(context, start).await.map_err(|error| match error {
-        Error::NotOurs(_) => not_executed(&program, libc::EACCES, true, false),
+        Error::NotOurs(_) => not_executable(&program, libc::EACCES, false),
         error => failed(error),
     })?;
-    let target_programs = waiting.target_programs;
-    let outcome = waiting.go().await;
-    if let Ok(None) = outcome {
-        return Ok(running);
-    }
+    let refused = match waiting.go().await {
+        Ok(None) => return Ok(running),
+        Ok(Some(refused)) => Ok(refused),
+        Err(error) => Err(error),
+    };
     let Running { shim, target, .. } = running;
     // First of all: the target's end waits for the shim to be reaped.
     shim.end(&context.procfs, &[]).await;
-    let error = match outcome {
-        Ok(Some((errno, kind))) if kind != UNPREPARED => {
-            return Err(not_executed(&program, errno, kind != MISSING, target_programs));
-        }
-        Ok(prepared) => {
-            let errno = prepared.map_or(Errno::IO, |(errno, _)| Errno::from_raw_os_error(errno));
-            Error::Unprepared(errno)
-        }
-        Err(error) => error,
+    let error = match refused {
+        Ok(refused) => match refused.failure(&context.binary, target.root.as_fd()).await {
+            Ok(failure) => return Err(failure),
+            Err(errno) => Error::Unprepared(errno),
+        },
+        Err(error) => error.into(),
     };
     Err(failed(target.has_ended().await.map_or(error, Error::Process)))
-}
-
-/// The way to a shim that waits to be told to go on.
-struct Waiting {
-    go: OwnedFd,
-    exec_error: Receiver,
-    /// Whether those of the target can be executed.
-    target_programs: bool,
-}
-
-impl Waiting {
-    /// Lets the command start; gives the error number if none runs, and what
-    /// kind of error it is.
-    async fn go(self) -> Result<Option<(i32, i32)>, Error> {
-        // A pipe takes one byte at once.
-        rustix::io::write(&self.go, b"g").map_err(|errno| Error::Follow(errno.into()))?;
-        let executed = timeout(EXEC_TIMEOUT, executed(self.exec_error)).await;
-        executed.map_err(|_| Error::ExecTimedOut)?.map_err(Error::Follow)
-    }
 }
 
 async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Error> {
     let wanted = start.target.as_ref().ok_or(Error::Incomplete("target"))?;
     let asked = start.identity.as_ref().ok_or(Error::Incomplete("identity"))?;
-    if start.argv.is_empty() {
-        return Err(Error::Incomplete("command"));
-    }
     let mut starting = Starting::new(context)?;
     let entered = match pin(context, wanted).await {
         Ok((container, target)) => {
@@ -223,8 +192,19 @@ async fn join(
     starting: &mut Starting,
 ) -> Result<Joined, Error> {
     let who = who::who(context, asked, start.trust_target, container, target).await?;
-    let program = start.argv.first().map(|program| program.as_ref()).unwrap_or_default();
-    if !who.identity.target_programs && program.contains(&b'/') && !is_ours(program) {
+    let files = match &context.tools_pod {
+        Some(pod) => {
+            let (procfs, cri_socket) = (&context.procfs, &context.cri_socket);
+            ToolFiles::of_container(procfs, cri_socket, pod, start.tools_root).await?
+        }
+        None if start.tools_root => return Err(Error::Incomplete("tools image")),
+        None => ToolFiles::of_folder(&context.toolset)?,
+    };
+    let tools = &files.tools;
+    let command = start.argv.first().map(|program| program.to_vec());
+    let target_programs = who.identity.target_programs;
+    let is_ours = |path: &Vec<u8>| !path.contains(&b'/') || tools.is_ours(path);
+    if let Some(program) = command.as_ref().filter(|path| !target_programs && !is_ours(path)) {
         return Err(Error::NotOurs(String::from_utf8_lossy(program).into_owned()));
     }
     let credentials = &who.identity.credentials;
@@ -236,7 +216,8 @@ async fn join(
     let root = owner(target, 0, 0).unwrap_or(Owner { uid: 0, gid: 0 });
     let theirs = |kind| target.namespace(kind);
     let (processes, users) = (theirs(Namespace::Pid), theirs(Namespace::User));
-    let mut parts = Parts::open(&context.toolset, processes, users, root)?;
+    let mut parts =
+        Parts::open(files.root.try_clone().map_err(Error::Follow)?, processes, users, root)?;
     if let Some(devpts) = ends.devpts {
         parts.add(Part::Devpts, devpts);
     }
@@ -258,7 +239,9 @@ async fn join(
         (Role::Null, open("/dev/null", null, Mode::empty()).map_err(Error::Null)?),
     ]);
     target.confirm()?;
-    let order = order(start, &who, container, target, &view);
+    let mut order = order(start, &who, container, target, &view, tools);
+    files.resolve(&mut order.programs);
+    let programs = order.programs.clone();
     let cgroup = starting.cgroup().await?;
     let has_cgroup = cgroup.is_some();
     let pid = starting.entry.perform(order, descriptors).await?;
@@ -269,8 +252,8 @@ async fn join(
     // one that was asked for, or nothing runs.
     target.confirm()?;
     let receiver = |fd: OwnedFd| Receiver::from_owned_fd(fd).map_err(Error::Follow);
-    let target_programs = who.identity.target_programs;
-    let waiting = Waiting { go, exec_error: receiver(exec_error)?, target_programs };
+    let attempt = Attempt { command, programs, target_programs, files };
+    let waiting = Waiting { go, exec_error: receiver(exec_error)?, attempt };
     view.begin()?;
     let started = started(&who.identity, target, context, has_cgroup, &view);
     Ok((shim, streams, receiver(exit_status)?, view, started, waiting))
@@ -320,47 +303,4 @@ fn target_descriptors(target: &TargetProcess) -> Result<Vec<Descriptor>, Error> 
         descriptors.push((Role::Namespace(*kind), copy(fd)?));
     }
     Ok(descriptors)
-}
-
-/// Waits until the command has been executed, or could not be: then the error
-/// number and its kind. No more is read than that: a target with CAP_SYS_PTRACE
-/// can write to the pipe too (threat model, A43).
-async fn executed(exec_error: Receiver) -> std::io::Result<Option<(i32, i32)>> {
-    let mut message = Vec::with_capacity(EXEC_ERROR_SIZE);
-    exec_error.take(EXEC_ERROR_SIZE as u64).read_to_end(&mut message).await?;
-    Ok(exec_error_of(&message))
-}
-
-/// Reads what is said when no command runs. What is no error number of Linux
-/// was not said by us: it becomes an error all the same.
-fn exec_error_of(message: &[u8]) -> Option<(i32, i32)> {
-    const LARGEST: i32 = 4095;
-    let number = |at: usize| {
-        let bytes = message.get(at..at + 4)?;
-        Some(i32::from_ne_bytes(bytes.try_into().ok()?))
-    };
-    let errno = number(0)?;
-    Some((if (1..=LARGEST).contains(&errno) { errno } else { libc::EIO }, number(4)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(errno: i32, kind: i32) -> Vec<u8> {
-        [errno.to_ne_bytes(), kind.to_ne_bytes()].concat()
-    }
-
-    #[test]
-    fn an_exec_error_is_a_number_and_a_kind() {
-        assert_eq!(exec_error_of(&message(libc::ENOENT, MISSING)), Some((libc::ENOENT, MISSING)));
-        assert_eq!(exec_error_of(b""), None);
-    }
-
-    #[test]
-    fn noise_is_an_error_that_can_be_shown() {
-        for errno in [0, -1, 4096, i32::MIN, i32::MAX] {
-            assert_eq!(exec_error_of(&message(errno, 77)), Some((libc::EIO, 77)));
-        }
-    }
 }

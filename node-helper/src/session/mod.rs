@@ -4,6 +4,7 @@ mod begin;
 mod changes;
 mod command;
 mod descendants;
+mod executed;
 mod order;
 mod own_root;
 mod relay;
@@ -44,6 +45,9 @@ pub struct Context {
     pub cri_socket: PathBuf,
     /// The toolset's folder in the helper.
     pub toolset: PathBuf,
+    /// The UID of the helper's pod, where another image has the tools: the pod
+    /// has a tools container then.
+    pub tools_pod: Option<String>,
     /// The inode number of the node's network namespace, which the helper has
     /// left.
     pub node_network: u64,

@@ -69,6 +69,9 @@ impl View {
         if start.save_changes && writes != Writes::Discard {
             return Err(Error::Contradiction("to save changes and not to discard them"));
         }
+        if start.tools_root && writes == Writes::Discard {
+            return Err(Error::Contradiction("to have another root and to discard writes"));
+        }
         let hold = |fd: &OwnedFd| fd.try_clone().map_err(Error::Hold);
         let root = parts.get(Part::Root).ok_or(Error::Look(Errno::NOENT))?;
         let mut view = Self {

@@ -20,9 +20,10 @@ use rustix::io::{self, Errno};
 
 use super::call::last_errno;
 
-/// What is said when no command runs: the error number, then one of [`MISSING`],
-/// [`REFUSED`] and [`UNPREPARED`], as two native `i32`.
-pub(crate) const EXEC_ERROR_SIZE: usize = 8;
+/// What is said when no command runs: the error number, one of [`MISSING`],
+/// [`REFUSED`] and [`UNPREPARED`], and the index of the candidate that decided,
+/// as three native `i32`.
+pub(crate) const EXEC_ERROR_SIZE: usize = 12;
 
 /// No candidate is there.
 pub(crate) const MISSING: i32 = 0;
@@ -49,11 +50,19 @@ pub(crate) struct Descriptors<'a> {
     pub go: BorrowedFd<'a>,
 }
 
+/// A file that may be the command's program.
+pub(crate) struct Candidate {
+    pub path: CString,
+    /// `argv[0]`, if it is this one.
+    pub name: CString,
+}
+
 /// A command, and what its two processes work with.
 pub(crate) struct Command<'a> {
-    /// Paths to try in turn.
-    pub candidates: &'a [CString],
-    pub argv: &'a [CString],
+    /// To be tried in turn.
+    pub candidates: &'a [Candidate],
+    /// What follows `argv[0]`.
+    pub arguments: &'a [CString],
     pub env: &'a [CString],
     /// Whether stdin becomes the controlling terminal.
     pub terminal: bool,
@@ -63,26 +72,25 @@ pub(crate) struct Command<'a> {
 /// The same, as execve(2) takes it: prepared before the processes exist.
 struct Prepared<'a> {
     command: &'a Command<'a>,
-    candidates: Vec<*const c_char>,
-    /// Null-terminated.
-    argv: Vec<*const c_char>,
+    /// Path and null-terminated arguments of each.
+    candidates: Vec<(*const c_char, Vec<*const c_char>)>,
     /// Null-terminated.
     env: Vec<*const c_char>,
 }
 
 impl<'a> Prepared<'a> {
     fn new(command: &'a Command<'a>) -> Self {
-        let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).collect();
-        let ended = |texts: &[CString]| {
-            let mut all: Vec<*const c_char> = pointers(texts);
-            all.push(ptr::null());
-            all
+        let ended = |first: Option<&CString>, rest: &[CString]| {
+            let texts = first.into_iter().chain(rest).map(|text| text.as_ptr());
+            texts.chain([ptr::null()]).collect::<Vec<_>>()
+        };
+        let candidate = |candidate: &Candidate| {
+            (candidate.path.as_ptr(), ended(Some(&candidate.name), command.arguments))
         };
         Self {
             command,
-            candidates: pointers(command.candidates),
-            argv: ended(command.argv),
-            env: ended(command.env),
+            candidates: command.candidates.iter().map(candidate).collect(),
+            env: ended(None, command.env),
         }
     }
 }
@@ -214,7 +222,7 @@ unsafe fn command(prepared: &Prepared<'_>, shim: pid_t) -> ! {
         prepared_or_end(given, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
         if libc::getppid() != shim {
             *libc::__errno_location() = libc::ESRCH;
-            refuse(given.exec_error, UNPREPARED);
+            refuse(given.exec_error, UNPREPARED, 0);
         }
         prepared_or_end(given, libc::setsid());
         if prepared.command.terminal {
@@ -257,38 +265,40 @@ unsafe fn reset_signals() {
 unsafe fn execute(prepared: &Prepared<'_>) -> ! {
     let mut kind = MISSING;
     let mut errno = libc::ENOENT;
-    for path in &prepared.candidates {
+    let mut decided = 0;
+    for (index, (path, argv)) in (0..).zip(&prepared.candidates) {
         // SAFETY: `Prepared::new` has made `path` a C string that lives, and
         // both lists end with a null pointer.
         let (error, exists) = unsafe {
-            libc::execve(*path, prepared.argv.as_ptr(), prepared.env.as_ptr());
+            libc::execve(*path, argv.as_ptr(), prepared.env.as_ptr());
             let error = *libc::__errno_location();
             (error, libc::faccessat(libc::AT_FDCWD, *path, libc::F_OK, 0) == 0)
         };
         if exists || (error != libc::ENOENT && error != libc::ENOTDIR) {
             kind = REFUSED;
             errno = error;
+            decided = index;
         }
     }
     // SAFETY: sets this thread's own error number.
     unsafe { *libc::__errno_location() = errno };
-    refuse(prepared.command.descriptors.exec_error, kind)
+    refuse(prepared.command.descriptors.exec_error, kind, decided)
 }
 
 /// Goes on if `result` is one of success. A step dropped in silence would be a
 /// process without its death signal, or one that still holds our socket.
 fn prepared_or_end(given: &Descriptors<'_>, result: c_int) {
     if result < 0 {
-        refuse(given.exec_error, UNPREPARED);
+        refuse(given.exec_error, UNPREPARED, 0);
     }
 }
 
 /// Says why there is no command, and ends.
-fn refuse(exec_error: BorrowedFd<'_>, kind: c_int) -> ! {
+fn refuse(exec_error: BorrowedFd<'_>, kind: c_int, candidate: c_int) -> ! {
     // SAFETY: reads this thread's own error number; the bytes written are those
     // of a live local array.
     unsafe {
-        let message: [c_int; 2] = [*libc::__errno_location(), kind];
+        let message: [c_int; 3] = [*libc::__errno_location(), kind, candidate];
         libc::write(exec_error.as_raw_fd(), message.as_ptr().cast(), EXEC_ERROR_SIZE);
         libc::_exit(127)
     }

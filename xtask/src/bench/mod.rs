@@ -3,14 +3,18 @@
 
 mod entry;
 mod samples;
+mod start;
+mod toolset;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Stdio;
 
+use ::toolset::Profile;
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::{kubectl, layout};
-use crate::{demo, image, requirements, run, toolset};
+use crate::{demo, image, requirements, run};
 use samples::Samples;
 
 /// What is measured.
@@ -22,6 +26,21 @@ pub enum Command {
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
         rounds: u32,
     },
+    /// How large the toolset is, and how long its programs take to start,
+    /// against the machine's own
+    Toolset {
+        /// How often each program is started
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(50..))]
+        rounds: u32,
+    },
+    /// Internal: start programs, in a mount namespace made for it
+    #[command(hide = true)]
+    Start {
+        /// How often each program is started
+        rounds: u32,
+        /// The trees whose size is wanted; the programs are those of the last
+        trees: Vec<PathBuf>,
+    },
 }
 
 /// The pod that is entered: it has a `true` of its own, which nsenter needs.
@@ -29,7 +48,27 @@ const POD: &str = "busybox";
 
 /// Measures.
 pub fn perform(command: &Command) -> Result<()> {
-    let Command::Entry { rounds } = command;
+    match command {
+        Command::Entry { rounds } => entry(*rounds),
+        Command::Toolset { rounds } => toolset(*rounds),
+        Command::Start { rounds, trees } => start::measure(*rounds, trees),
+    }
+}
+
+fn toolset(rounds: u32) -> Result<()> {
+    start::check_host()?;
+    let mut trees = Vec::new();
+    for profile in Profile::ALL {
+        trees.push((profile, crate::toolset::build(profile)?));
+    }
+    let roots: Vec<PathBuf> = trees.iter().map(|(_, built)| built.root.clone()).collect();
+    let output = watched(rounds, || run::output(&mut start::command(rounds, &roots)?))?;
+    println!("peer: {}", toolset::versions()?);
+    println!("\n{}", toolset::report(&trees, &Samples::read(&output)?)?);
+    Ok(())
+}
+
+fn entry(rounds: u32) -> Result<()> {
     requirements::check()?;
     if !layout::ready().exists() {
         bail!("the cluster is not up: `cargo xtask cluster up`");
@@ -38,30 +77,31 @@ pub fn perform(command: &Command) -> Result<()> {
     demo::apply_pods("demo.yaml")?;
     let id = container_id()?;
     let pid = first_process(&id)?.with_context(|| format!("pod {POD} has no process"))?;
-    let tools = image::target().join("bench-toolset");
-    if tools.exists() {
-        fs::remove_dir_all(&tools)?;
-    }
-    fs::create_dir_all(&tools)?;
-    toolset::lay_out(&tools)?;
+    let tools = crate::toolset::build(Profile::Standard)?.root;
 
     eprintln!("bench: building the helper as nodes run it (about 3 min the first time)");
     run::visibly_or_fail(image::helper_cargo("bench").args(["--bench", "entry", "--no-run"]))?;
-    eprintln!("bench: {rounds} rounds");
-    let (load_before, time_before) = (load()?, processor_time()?);
     let mut bench = image::helper_cargo("bench");
     bench.args(["--bench", "entry", "--", &pid.to_string(), &id]).arg(&tools).arg(&nsenter);
     bench.arg(rounds.to_string()).stderr(Stdio::inherit());
-    let samples = Samples::read(&run::output(&mut bench)?)?;
-    println!("{}", machine()?);
-    println!("load: {load_before} before, {} after (average of 1, 5, 15 min)", load()?);
-    println!("idle: {} % of all processors' time meanwhile", idle(time_before, processor_time()?));
+    let samples = Samples::read(&watched(rounds, || run::output(&mut bench))?)?;
     println!(
         "peer: {}",
         run::output(std::process::Command::new(&nsenter).arg("--version"))?.trim()
     );
     println!("\n{}", entry::report(&samples)?);
     Ok(())
+}
+
+/// Runs a bench, and says what its numbers depend on.
+fn watched(rounds: u32, bench: impl FnOnce() -> Result<String>) -> Result<String> {
+    eprintln!("bench: {rounds} rounds");
+    let (load_before, time_before) = (load()?, processor_time()?);
+    let output = bench()?;
+    println!("{}", machine()?);
+    println!("load: {load_before} before, {} after (average of 1, 5, 15 min)", load()?);
+    println!("idle: {} % of all processors' time meanwhile", idle(time_before, processor_time()?));
+    Ok(output)
 }
 
 /// The container's ID, without the runtime's name.

@@ -1,4 +1,4 @@
-//! Builds the parts that the cache lacks, with a progress line for each.
+//! Builds what the cache lacks, with a progress line for each.
 
 use std::fs;
 use std::io::Write as _;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::layout;
 use super::parts::{Extra, PARTS, Part};
+use super::{layout, old_glibc};
 use crate::run;
 
 /// The constant gVisor's shim sets its own OOM score to.
@@ -20,7 +20,7 @@ const SHIM: &str = "containerd-shim-runsc-v1";
 /// Folder of the patched copy, removed after the build.
 const COPY: &str = "copy";
 
-/// Builds every part that is missing in the cache.
+/// Builds every part and image that is missing in the cache.
 pub fn build_missing() -> Result<()> {
     fs::create_dir_all(layout::cache())
         .with_context(|| format!("cannot make the cache folder {}", layout::cache().display()))?;
@@ -32,7 +32,7 @@ pub fn build_missing() -> Result<()> {
             build_with_progress(part, &folder)?;
         }
     }
-    Ok(())
+    old_glibc::build_missing()
 }
 
 /// Links every program into the cluster's folder of programs.

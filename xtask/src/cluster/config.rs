@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::cgroup::Version;
-use super::layout::{CGROUP, PAUSE_IMAGE, REGISTRY, bin, pki};
+use super::layout::{CGROUP, HOST_ADDRESS, PAUSE_IMAGE, REGISTRY, bin, pki};
 use super::node::Node;
 
 /// Any image may be pulled: CRI-O wants that said.
@@ -181,9 +181,8 @@ pub fn kubelet(node: &Node, cgroups: Version) -> String {
         // Both nodes' kubelets would write to /var/log/pods.
         "podLogsDir": node.file("pod-logs"),
         "resolvConf": node.file("resolv.conf"),
-        // No DNS runs here; without an address there is a warning per pod.
         "clusterDomain": "cluster.local",
-        "clusterDNS": ["10.96.0.10"],
+        "clusterDNS": [HOST_ADDRESS],
         // cgroupfs on every machine: the cluster's sub-tree is its own, and
         // systemd, where there is one, does not know the slices of two nodes.
         "cgroupDriver": "cgroupfs",
@@ -238,6 +237,14 @@ mod tests {
         assert!(containerd(&NODES[0]).contains("SystemdCgroup = false"));
         assert!(crio(&NODES[1]).contains(r#"cgroup_manager = "cgroupfs""#));
         assert!(kubelet(&NODES[0], Version::V2).contains(r#""cgroupDriver":"cgroupfs""#));
+    }
+
+    #[test]
+    fn pods_ask_the_clusters_own_dns_server() {
+        for node in NODES {
+            let kubelet = kubelet(node, Version::V2);
+            assert!(kubelet.contains(r#""clusterDNS":["10.200.0.1"]"#), "{kubelet}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub fn start_registry(cgroups: &Cgroups) -> Result<()> {
     let config = state("registry.yml");
     fs::write(&config, registry_config())?;
     start(cgroups, "registry", &["docker-registry", "serve", &config.display().to_string()])?;
-    ready::registry()
+    ready::listens("the registry", "registry", REGISTRY)
 }
 
 /// Starts etcd and the API server, without waiting for them.
@@ -56,7 +56,8 @@ pub fn kubectl() -> Command {
     command
 }
 
-fn start(cgroups: &Cgroups, name: &str, argv: &[&str]) -> Result<()> {
+/// Starts a process of the host's side.
+pub fn start(cgroups: &Cgroups, name: &str, argv: &[&str]) -> Result<()> {
     start_owned(cgroups, name, argv.iter().map(|word| (*word).to_owned()).collect())
 }
 

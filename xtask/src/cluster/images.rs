@@ -1,5 +1,5 @@
-//! The images of the test pods: pause, busybox, distroless. Recipes and C
-//! sources are in `tests/cluster/images`.
+//! The images of the test pods. Recipes and C sources are in
+//! `tests/cluster/images`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -9,27 +9,35 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::layout::{self, REGISTRY};
-use crate::buildah::Buildah;
+use super::{old_glibc, roots};
+use crate::buildah::{Buildah, Layers};
 use crate::run;
 
-/// Image name → builds its context folder.
+/// Builds the context folder of an image.
 type Stage = fn(&Path) -> Result<()>;
-const IMAGES: &[(&str, Stage)] =
-    &[("pause", stage_pause), ("busybox", stage_busybox), ("distroless", stage_distroless)];
+/// Image name, folder of its recipe, context.
+const IMAGES: &[(&str, &str, Stage)] = &[
+    ("pause", "pause", stage_pause),
+    ("busybox", "busybox", stage_busybox),
+    ("distroless", "distroless", stage_distroless),
+    ("scratch", "roots", roots::stage_scratch),
+    ("musl", "roots", roots::stage_musl),
+    ("broken-libc", "roots", roots::stage_broken_libc),
+];
 
 /// Builds all images and pushes them to the cluster's registry. This has to be
 /// done before the nodes start: no pod runs without the pause image.
 pub fn build_and_push() -> Result<()> {
     let buildah = Buildah::in_folder(&layout::state("images"))?;
-    for (name, stage) in IMAGES {
+    for (name, recipe, stage) in IMAGES {
         let context = layout::state("images").join(name);
         fs::create_dir_all(&context)?;
         stage(&context).with_context(|| format!("cannot prepare the image {name}"))?;
         let reference = format!("{REGISTRY}/{name}:1");
-        buildah.build(&source(name).join("Containerfile"), &context, &reference)?;
+        buildah.build(&source(recipe).join("Containerfile"), &context, &reference, Layers::One)?;
         buildah.push(&reference)?;
     }
-    Ok(())
+    old_glibc::push()
 }
 
 fn source(name: &str) -> PathBuf {
@@ -80,7 +88,7 @@ pub fn install_busybox(bin: &Path) -> Result<()> {
 }
 
 /// Folders that every image with a file system has.
-fn stage_root(root: &Path) -> Result<()> {
+pub fn stage_root(root: &Path) -> Result<()> {
     for folder in ["etc", "tmp", "root", "home/nonroot", "proc", "sys", "dev", "run"] {
         fs::create_dir_all(root.join(folder))?;
     }

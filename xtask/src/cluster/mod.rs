@@ -5,6 +5,8 @@ mod build;
 mod cgroup;
 mod config;
 mod control_plane;
+mod decoys;
+mod dns;
 mod host;
 pub mod images;
 pub mod launch;
@@ -14,10 +16,12 @@ pub mod lock;
 mod mounts;
 mod network;
 mod node;
+mod old_glibc;
 mod parts;
 mod pki;
 mod process;
 mod ready;
+mod roots;
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -149,10 +153,11 @@ fn start_all(cgroups: &Cgroups) -> Result<()> {
     fs::write(layout::owner(), layout::checkout().as_os_str().as_encoded_bytes())?;
     host::prepare()?;
     build::link_programs(&layout::bin())?;
-    println!("cluster: starting registry and control plane");
+    println!("cluster: starting registry, DNS server and control plane");
     pki::make()?;
     network::make_bridge()?;
     control_plane::start_registry(cgroups)?;
+    dns::start(cgroups)?;
     control_plane::start_api(cgroups)?;
     // The API server needs some seconds: time enough for the images.
     images::build_and_push()?;

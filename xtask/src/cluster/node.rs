@@ -173,6 +173,6 @@ fn write_files(node: &Node, cgroups: &Cgroups) -> Result<()> {
         }
     }
     write("cni/10-kpx.conflist", config::cni(node))?;
-    write("resolv.conf", "nameserver 10.96.0.10\n".to_owned())?;
+    write("resolv.conf", format!("nameserver {}\n", layout::HOST_ADDRESS))?;
     write("kubelet.json", config::kubelet(node, cgroups.version()))
 }

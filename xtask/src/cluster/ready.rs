@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::control_plane::kubectl;
-use super::layout::{self, REGISTRY};
+use super::layout;
 use super::node::NODES;
 use super::process::Record;
 use crate::run;
@@ -22,10 +22,10 @@ const LOG_LINES: usize = 10;
 /// One question may hang; the next will not.
 const TIMEOUT: &str = "--request-timeout=10s";
 
-/// Waits for the registry.
-pub fn registry() -> Result<()> {
-    let address = REGISTRY.parse().context("registry address")?;
-    wait("the registry", "registry", Duration::from_millis(20), || {
+/// Waits until a server listens on an address.
+pub fn listens(what: &str, log: &str, address: &str) -> Result<()> {
+    let address = address.parse().with_context(|| format!("{address} is no address"))?;
+    wait(what, log, Duration::from_millis(20), || {
         TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
     })
 }

@@ -186,7 +186,8 @@ async fn run(
         return say(replies, Kind::Failure(failure)).await;
     }
     let identity = "uid 0 of the fake".into();
-    say(replies, Kind::Started(Started { identity, notices: vec!["a notice".into()] })).await;
+    let notices = vec!["a notice".into()];
+    say(replies, Kind::Started(Started { identity, notices, ..Started::default() })).await;
     let mut status = exit::Status::Code(0);
     match command {
         b"cat" => {

@@ -1,0 +1,61 @@
+//! What is said before a shell: where one is, as whom, and how to leave. Pure.
+
+use kpexec_protocol::Started;
+
+use crate::cli::{Cli, Writes};
+use crate::target::Target;
+
+/// The lines, without line ends.
+pub fn lines(target: &Target, started: &Started, cli: &Cli) -> Vec<String> {
+    let Target { namespace, pod, container, node, .. } = target;
+    let below = cli.tools.tools_root;
+    let writes = match cli.view.writes {
+        Writes::Through if below => "what you write to /target, the container sees",
+        Writes::Through => "what you write, the container sees",
+        Writes::Deny => "nothing of the container's can be written",
+        Writes::Discard => "what you write goes with the session",
+    };
+    let place = if below { ", its files at /target" } else { "" };
+    vec![
+        format!("{namespace}/{pod}, container {container}, on node {node}{place}"),
+        format!("{}; {writes}", started.summary),
+        "exit or ctrl-d leaves".to_owned(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Rights;
+
+    #[test]
+    fn three_short_lines() {
+        let target = Target {
+            namespace: "prod".into(),
+            pod: "web-0".into(),
+            pod_uid: "u-1".into(),
+            container: "app".into(),
+            runtime: "containerd".into(),
+            container_id: "4f2a".into(),
+            node: "node7".into(),
+            rights: Rights::default(),
+        };
+        let started =
+            Started { summary: "uid 0, gid 0, 15 capabilities".into(), ..Started::default() };
+        let lines = |flags: &str| {
+            let args = format!("kpexec -it {flags} web-0");
+            let cli = Cli::parse_args(args.split_whitespace().map(Into::into)).unwrap();
+            super::lines(&target, &started, &cli)
+        };
+        let expected = [
+            "prod/web-0, container app, on node node7",
+            "uid 0, gid 0, 15 capabilities; what you write, the container sees",
+            "exit or ctrl-d leaves",
+        ];
+        assert_eq!(lines(""), expected);
+        assert!(lines("--writes=deny")[1].ends_with("nothing of the container's can be written"));
+        let below = lines("--tools-image x --tools-root");
+        assert!(below[0].ends_with(", its files at /target"), "{below:?}");
+        assert!(below[1].ends_with("what you write to /target, the container sees"), "{below:?}");
+    }
+}

@@ -1,0 +1,51 @@
+# Read before the rows of the matrix, by a bash of the toolset, which is told
+# PORT, the first of ten free ports, and ME, the user's name.
+set -u
+W=/dev/shm/matrix
+mkdir -p "$W" && cd "$W" || exit
+export W PORT ME
+TLS=$PORT HTTPS=$((PORT + 1)) FREE=$((PORT + 2))
+export TLS HTTPS FREE
+
+# terminal NAME COMMAND: runs it on a terminal of its own.
+terminal() {
+	tmux -S "$W/tmux" new-session -d -s "$1" -x 100 -y 30 "$2"
+}
+
+# keys NAME KEY...: types there.
+keys() {
+	tmux -S "$W/tmux" send-keys -t "$@"
+}
+
+# shows NAME TEXT: waits until it is to be seen there.
+shows() {
+	local screen try
+	for ((try = 0; try < 200; try++)); do
+		screen=$(tmux -S "$W/tmux" capture-pane -p -t "$1" 2>&1)
+		case $screen in *"$2"*) return 0 ;; esac
+		sleep .03
+	done
+	printf 'not shown: %s\n%s\n' "$2" "$screen"
+	return 1
+}
+
+# listens PORT: waits until somebody does.
+listens() {
+	local try
+	for ((try = 0; try < 200; try++)); do
+		if [[ $(ss -Htuln "sport = :$1") ]]; then return 0; fi
+		sleep .03
+	done
+	echo "nobody listens on port $1"
+	return 1
+}
+export -f terminal keys shows listens
+
+# An authority nobody knows, and a server it vouches for.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+	-subj /CN=localhost -addext subjectAltName=DNS:localhost \
+	-keyout key.pem -out ca.pem 2>openssl.log || cat openssl.log
+echo 'served over TLS' >page.txt
+openssl s_server -quiet -accept "127.0.0.1:$TLS" -cert ca.pem -key key.pem -WWW \
+	</dev/null >server.log 2>&1 &
+listens "$TLS"

@@ -1,0 +1,89 @@
+//! A session of kpexec with the full toolset, in one of the roots.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tests::Pod;
+use tests::cluster::full_image;
+use tests::command::{kpexec, run_within};
+
+/// What a pod's name ends with: nothing on node1 (containerd).
+pub const NODES: [&str; 2] = ["", "-crio"];
+/// Root, and a user that no root but the distroless one has heard of.
+pub const USERS: [u32; 2] = [0, 65532];
+/// Functions and servers of the scripts.
+pub const PRELUDE: &str = include_str!("prelude.sh");
+
+/// A hundred tools at work, on a machine that does other things as well.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Who is where.
+#[derive(Clone, Copy, Debug)]
+pub struct Session<'a> {
+    /// The pod on node1: scratch, distroless, musl, old-glibc, broken-libc.
+    pub root: &'a str,
+    /// One of [`NODES`].
+    pub node: &'a str,
+    /// One of [`USERS`].
+    pub uid: u32,
+}
+
+impl Session<'_> {
+    /// The pod's name.
+    pub fn pod(&self) -> String {
+        format!("{}{}", self.root, self.node)
+    }
+
+    /// The user's name, as every tool has to give it: what the target says, or
+    /// else the number.
+    fn user_name(&self) -> &'static str {
+        match (self.uid, self.root) {
+            (0, _) => "root",
+            (_, "distroless") => "nonroot",
+            _ => "65532",
+        }
+    }
+
+    /// `kpexec FLAGS POD -- COMMAND`.
+    pub fn command(&self, flags: &[&str], command: &[&str]) -> Command {
+        let (pod, user) = (self.pod(), format!("{0}:{0}", self.uid));
+        // Two sessions of a pod must not want the same ports.
+        let port = if self.uid == 0 { "20000" } else { "20100" };
+        let port = format!("--env=PORT={port}");
+        let me = format!("--env=ME={}", self.user_name());
+        let mut arguments = vec!["-u", &user, &port, &me];
+        arguments.extend(flags);
+        arguments.extend([&pod, "--"]);
+        arguments.extend(command);
+        let mut kpexec = kpexec(&arguments);
+        kpexec.env("KPEXEC_HELPER_IMAGE", full_image());
+        kpexec
+    }
+
+    /// Has a bash of the toolset do a script, and gives all that was said.
+    pub fn run(&self, flags: &[&str], script: &str) -> Result<String> {
+        let output = run_within(LIMIT, self.command(flags, &["bash", "-c", script]), b"")?;
+        // What kpexec itself has to say comes on stderr, and ends like this.
+        ensure!(output.code() != 125, "{}: {}", self.pod(), output.stderr);
+        Ok(output.text() + "\n" + &output.stderr)
+    }
+
+    /// Waits until a process of that name runs in the pod.
+    pub fn wait_for_process(&self, name: &str) -> Result<()> {
+        let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let pods = namespace(&Pod::find(&self.pod())?.pid.to_string());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            for entry in std::fs::read_dir("/proc")? {
+                let pid = entry?.file_name().to_string_lossy().into_owned();
+                let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+                if comm.is_ok_and(|comm| comm.trim() == name) && namespace(&pid) == pods {
+                    return Ok(());
+                }
+            }
+            ensure!(Instant::now() < deadline, "{}: no process {name}", self.pod());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Debuggers and tracers, on the target's own process.
+
+use crate::row::{Row, refused, works};
+
+pub const ROWS: &[Row] = &[
+    works(
+        "strace of the target's process",
+        r#"timeout -s INT 1 strace -f -p 1 -o trace; grep -m 3 'nanosleep(' trace
+grep -q 'worker' /proc/1/task/*/comm && test "$(cut -d' ' -f1 trace | sort -u | wc -l)" -ge 3 && echo all-threads"#,
+        &["nanosleep(", "all-threads"],
+    ),
+    works(
+        "strace counts",
+        r#"timeout -s INT .6 strace -f -c -p 1; strace -c -o counts ls / >/dev/null; grep execve counts"#,
+        &["nanosleep", "execve"],
+    ),
+    works(
+        "gdb of the target's process: threads and backtrace",
+        r#"gdb -p 1 -batch -ex 'info threads' -ex 'thread apply all bt' -ex 'p requests_served > 0'"#,
+        &["worker-1", "worker-3", "wait_for_request ()", "serve_requests (", "worker (", "$1 = 1"],
+    ),
+    works(
+        "gdb runs a program",
+        r#"gdb -batch -ex 'break exit' -ex run -ex bt -ex 'info sharedlibrary' --args /.kpexec/bin/true"#,
+        &["Breakpoint 1, ", "exit", "/.kpexec/lib"],
+    ),
+    works(
+        "gdb speaks Python",
+        r#"gdb -batch -ex 'python import gdb, json; print(json.dumps({"v": gdb.VERSION[:2]}))'"#,
+        &[r#"{"v": "13"}"#],
+    ),
+    works(
+        "gdb by way of gdbserver",
+        r#"gdbserver --once "127.0.0.1:$FREE" /.kpexec/bin/sleep 600 >gs.log 2>&1 & listens "$FREE"
+gdb -batch -ex "target remote 127.0.0.1:$FREE" -ex 'info registers rip' -ex kill 2>&1; cat gs.log"#,
+        &["rip ", "Listening on port"],
+    ),
+    works(
+        "gdb writes a core of the target",
+        r#"gdb -p 1 -batch -ex 'generate-core-file core' >/dev/null 2>&1; file core; rm -f core"#,
+        &["ELF 64-bit LSB core file", "/app"],
+    ),
+    works(
+        "ltrace",
+        r#"ltrace -e malloc -o calls gawk 'BEGIN { }'; head -1 calls"#,
+        &["gawk->malloc("],
+    ),
+    works(
+        "perf counts",
+        r#"perf stat -e task-clock:u,page-faults:u true"#,
+        &["task-clock:u", "seconds time elapsed"],
+    ),
+    works(
+        "perf records and reports",
+        r#"perf record -q -e cpu-clock:u -o perf.data gawk 'BEGIN { while (n++ < 3e6); }' 2>&1
+perf report -i perf.data --stdio 2>&1 | grep -v '^#' | head"#,
+        &["gawk"],
+    ),
+    refused(
+        "bpftrace without its capability",
+        r#"bpftrace -e 'interval:ms:1 { exit(); }'"#,
+        1,
+        &["bpftrace"],
+    ),
+];

@@ -1,0 +1,116 @@
+//! Tools of another image: what of it a session sees, and what it runs.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kpexec_protocol::{Failure, Profile, Reason};
+
+use crate::client::Node;
+use crate::fake_container::FakeContainer;
+
+/// A container like others, with a file and two links of its own.
+fn image() -> Result<FakeContainer> {
+    let tools = FakeContainer::start()?;
+    fs::create_dir_all(tools.path("/usr/bin"))?;
+    fs::write(tools.path("/etc/image"), "the image\n")?;
+    fs::create_dir_all(tools.path("/opt"))?;
+    fs::copy(tools.path("/bin/busybox"), tools.path("/opt/box"))?;
+    for applet in ["cat", "ls", "env", "readlink", "sh", "touch"] {
+        let link = tools.path(&format!("/usr/bin/{applet}"));
+        // As in Alpine: the target has no such file.
+        symlink("/opt/box", link)?;
+    }
+    Ok(tools)
+}
+
+async fn refusal(node: &Node, argv: &[&str]) -> Result<Failure> {
+    node.run(node.request(argv), b"").await?.failure.context("it ran")
+}
+
+fn write_program(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text)?;
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+}
+
+#[tokio::test]
+async fn the_images_programs_run_beside_the_targets_files() -> Result<()> {
+    let node = Node::with_tools(image()?).await?;
+    assert_eq!(node.output(&["cat", "/.kpexec/etc/image"]).await?, "the image");
+    assert_eq!(node.output(&["readlink", "/proc/self/exe"]).await?, "/.kpexec/opt/box");
+    assert_eq!(node.output(&["/.kpexec/usr/bin/cat", "/volume/file"]).await?, "data");
+    let path = "PATH=/.kpexec/usr/bin:/.kpexec/bin:/bin";
+    assert!(node.output(&["env"]).await?.lines().any(|line| line == path));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_mounted_in_the_tools_container_is_not_seen() -> Result<()> {
+    let node = Node::with_tools(image()?).await?;
+    for folder in ["proc", "dev", "volume"] {
+        assert_eq!(node.output(&["ls", &format!("/.kpexec/{folder}")]).await?, "", "{folder}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_image_is_read_only_and_stays_the_tools_containers() -> Result<()> {
+    let node = Node::with_tools(image()?).await?;
+    let outcome = node.run(node.request(&["touch", "/.kpexec/etc/new"]), b"").await?;
+    let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    assert!(said.contains("Read-only file system"), "{said}");
+    // Once the session has gone it can be written as before.
+    let tools = node.tools.as_ref().context("no tools")?;
+    assert_eq!(tools.run("echo > /etc/new")?.code, 0);
+    let own = fs::read_to_string(format!("/proc/{}/mountinfo", tools.pid))?;
+    assert!(!own.contains("kpexec"), "{own}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shell_of_the_image_is_taken_where_it_runs() -> Result<()> {
+    let node = Node::with_tools(image()?).await?;
+    let mut request = node.request(&[]);
+    request.stdin = true;
+    let outcome = node.run(request, b"readlink /proc/$$/exe; echo $0").await?;
+    assert_eq!(outcome.text(), "/.kpexec/opt/box\nsh");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_needs_a_root_of_its_own_is_said_to() -> Result<()> {
+    let tools = image()?;
+    write_program(&tools.path("/usr/bin/dig"), "#!/lib/ld-musl.so\n")?;
+    let node = Node::with_tools(tools).await?;
+    let failure = refusal(&node, &["dig"]).await?;
+    assert_eq!(failure.reason(), Reason::NotExecutable);
+    let wanted = "/.kpexec/usr/bin/dig needs /lib/ld-musl.so, which the container lacks";
+    assert_eq!(failure.message, wanted);
+    assert!(failure.hint.contains("--tools-root"), "{failure:?}");
+    // The target's own programs are explained as well.
+    write_program(&node.container.path("/tmp/app"), "#!/no/such/thing\n")?;
+    let failure = refusal(&node, &["/tmp/app"]).await?;
+    assert_eq!(failure.message, "/tmp/app needs /no/such/thing, which the container lacks");
+    assert_eq!(failure.hint, "");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_link_of_the_image_leads_to_a_program_of_the_target() -> Result<()> {
+    let tools = image()?;
+    symlink("/tmp/evil", tools.path("/usr/bin/tool"))?;
+    symlink("../../../../tmp/evil", tools.path("/usr/bin/up"))?;
+    let node = Node::with_tools(tools).await?;
+    write_program(&node.container.path("/tmp/evil"), "#!/bin/sh\necho evil\n")?;
+    for tool in ["tool", "up", "/.kpexec/usr/bin/tool"] {
+        for profile in [Profile::General, Profile::Sysadmin] {
+            let mut request = node.request(&[tool]);
+            request.identity.as_mut().context("no identity")?.profile = profile.into();
+            let failure = node.run(request, b"").await?.failure;
+            let failure = failure.with_context(|| format!("{tool} ran"))?;
+            assert_eq!(failure.reason(), Reason::NotFound, "{tool}: {failure:?}");
+        }
+    }
+    Ok(())
+}
