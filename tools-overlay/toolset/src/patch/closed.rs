@@ -59,6 +59,7 @@ const CLOSED: &[Closed] = &[
         How::Whole,
         &[("/.htoprc", "/.htopr/"), ("/.config/htop/htoprc", "/.config/htop/htopr/")],
     ),
+    (&["bin/jq"], How::Part, &[("~/.jq", "/dev/")]),
     (&["bin/wget"], How::Whole, &[(".wgetrc", ".wgetr/"), (".wget-hsts", ".wget/hsts")]),
     (
         &["lib/libmagic.so.1"],
