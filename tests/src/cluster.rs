@@ -45,18 +45,6 @@ impl Cluster {
     }
 }
 
-/// The helper image with the full toolset, by digest; built and pushed by the
-/// first call where it is not up to date.
-///
-/// # Panics
-/// When it does not build, or when there is no cluster.
-pub fn full_image() -> &'static str {
-    static IMAGE: OnceLock<String> = OnceLock::new();
-    IMAGE.get_or_init(|| {
-        last_line(&["xtask", "image", "--quiet", "--toolset", "full"]).expect("the full image")
-    })
-}
-
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the checkout")
 }

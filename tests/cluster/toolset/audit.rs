@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("/etc/ethers", "names of addresses, data that is only shown"),
     ("/var/run/utmp", "who is logged in, data that is only shown"),
     ("/run/netns", "names of network namespaces"),
+    ("/etc/connlabel.conf", "names of marks on connections, data that is only shown"),
     ("/etc/iproute2/", "names of the target's routing tables"),
     ("/app", "the target's own program, which debuggers were asked to look at"),
 ];
@@ -44,6 +45,7 @@ const ALLOWED_TO: &[(&str, &str, &str)] = &[
     ("gdb", "/lib/", "libraries of the process it looks at"),
     ("gdb", "/lib64/", "libraries of the process it looks at"),
     ("gdb", "/usr/lib/", "libraries of the process it looks at, their debugging information"),
+    ("perf", "/usr/lib/debug", "debugging information of what it counts"),
 ];
 
 /// What gdb would run, if it found it beside the libraries it looks at.
