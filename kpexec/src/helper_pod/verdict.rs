@@ -19,7 +19,7 @@ pub fn judge(pod: &Pod, events: &[Event]) -> Verdict {
     let status = pod.status.clone().unwrap_or_default();
     let main = status.container_statuses.unwrap_or_default();
     let all: Vec<_> = status.init_container_statuses.iter().flatten().chain(&main).collect();
-    let failed = all.iter().find(|container| !exit_code(container).is_none_or(|code| code == 0));
+    let failed = all.iter().find(|container| exit_code(container).is_some_and(|code| code != 0));
     if let Some("Failed" | "Succeeded") = status.phase.as_deref() {
         let of_pod = sentence(status.reason.as_deref(), status.message.as_deref());
         let reason = of_pod.or_else(|| failed.copied().or(main.first()).and_then(ended));

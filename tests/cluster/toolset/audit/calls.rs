@@ -12,6 +12,13 @@ pub struct Call {
     result: String,
 }
 
+impl Call {
+    /// Whether it is an execve(2) that did not fail, as far as it was seen.
+    pub fn is_execution(&self) -> bool {
+        self.name.starts_with("execve") && !self.result.starts_with('-')
+    }
+}
+
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.name, self.path, self.result)
