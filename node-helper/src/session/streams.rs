@@ -66,12 +66,8 @@ fn open_terminal(size: WindowSize, owner: Owner) -> Result<(Streams, Ends), Erro
     let input = Master::new(master.try_clone()?)?;
     let size = master.try_clone()?;
     let streams = Streams::Terminal { input, output: Master::new(master)?, size };
-    let ends = Ends {
-        stdin: slave.try_clone()?,
-        stdout: slave.try_clone()?,
-        stderr: slave,
-        devpts,
-    };
+    let ends =
+        Ends { stdin: slave.try_clone()?, stdout: slave.try_clone()?, stderr: slave, devpts };
     Ok((streams, ends))
 }
 

@@ -39,6 +39,7 @@ const NAMES: &[(&str, &[&str])] = &[
     ("bin/pager", &["bin/less"]),
     ("bin/rename", &["bin/rename.ul"]),
     ("bin/sar", &["bin/sar.sysstat"]),
+    ("bin/iotop", &["bin/iotop-c"]),
     ("bin/iptables", &["bin/xtables-nft-multi"]),
     ("bin/iptables-save", &["bin/xtables-nft-multi"]),
     ("bin/iptables-restore", &["bin/xtables-nft-multi"]),

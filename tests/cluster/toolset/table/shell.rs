@@ -55,8 +55,12 @@ printf 'b 2\na 1\n' | sort | join - <(printf 'a x\nb y\n') | paste -sd,
     ),
     works(
         "ls of /proc and of the target's root",
-        r#"ls -l /proc/1/exe; ls -ld /; ls /proc/1/task | wc -l"#,
-        &["/app"],
+        r#"ls -ld /; ls /proc/1/task | wc -l; ls -l /proc/1/exe"#,
+        &["root root", "4\n", "/app"],
+    )
+    .but_unprivileged(
+        1,
+        &["root root", "4\n", "cannot read symbolic link '/proc/1/exe': Permission denied"],
     ),
     works(
         "find, xargs and grep",

@@ -68,11 +68,7 @@ const CLOSED: &[Closed] = &[
     ),
     (&["bin/inetutils-telnet"], How::Whole, &[("%s/.telnetrc", "%s/.telnetr/")]),
     (&["bin/ltrace"], How::Whole, &[("~/.ltrace.conf", "~/.ltrace.con/")]),
-    (
-        &["lib/libcurl.so.4", "lib/libcurl-gnutls.so.4"],
-        How::Whole,
-        &[("%s%s.netrc", "%s%s.netr/")],
-    ),
+    (&["lib/libcurl.so.4", "lib/libcurl-gnutls.so.4"], How::Whole, &[("%s%s.netrc", "%s%s.netr/")]),
     (&["lib/libldap-2.5.so.0"], How::Whole, &[("ldaprc", "ldapr/")]),
     (&["bin/git", "git-core/*"], How::Whole, &[("~/.gitconfig", "~/.gitconfi/")]),
     (&["bin/curl"], How::Part, &[(".curlrc", ".curlr/")]),
