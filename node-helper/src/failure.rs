@@ -102,12 +102,12 @@ pub fn not_executable(program: &[u8], errno: i32, target_programs: bool) -> Fail
     Failure { reason: Reason::NotExecutable.into(), message, hint: hint.to_owned() }
 }
 
-/// No command, because what `program` names to be run by is missing: exit code
-/// 126.
-pub fn incomplete(program: &[u8], interpreter: &[u8], tools: &Tools) -> Failure {
-    let hint = tools.hint_for(program).to_owned();
-    let [program, interpreter] = [program, interpreter].map(String::from_utf8_lossy);
-    let message = format!("{program} needs {interpreter}, which {} lacks", tools.owner_of_root());
+/// No command, because what the program, the first of `run_by`, is run by in
+/// turn is missing: the last. Exit code 126.
+pub fn incomplete(run_by: &[Vec<u8>], tools: &Tools) -> Failure {
+    let hint = run_by.first().map_or("", |program| tools.hint_for(program)).to_owned();
+    let names: Vec<_> = run_by.iter().map(|path| String::from_utf8_lossy(path)).collect();
+    let message = format!("{}, which {} lacks", names.join(" needs "), tools.owner_of_root());
     Failure { reason: Reason::NotExecutable.into(), message, hint }
 }
 
@@ -148,6 +148,14 @@ mod tests {
         assert_eq!(denied.hint, "");
         let untrusted = not_executable(b"/bin/app", libc::EACCES, false);
         assert!(untrusted.hint.contains("--trust-target"), "{}", untrusted.hint);
+    }
+
+    #[test]
+    fn the_missing_one_is_named_with_all_that_need_it() {
+        let run_by = ["/bin/script", "/bin/bash", "/lib/ld.so"].map(|path| path.into());
+        let failure = incomplete(&run_by, &Tools::Toolset);
+        let told = "/bin/script needs /bin/bash needs /lib/ld.so, which the container lacks";
+        assert_eq!(failure.message, told);
     }
 
     #[test]

@@ -93,6 +93,11 @@ async fn what_needs_a_root_of_its_own_is_said_to() -> Result<()> {
     let failure = refusal(&node, &["/tmp/app"]).await?;
     assert_eq!(failure.message, "/tmp/app needs /no/such/thing, which the container lacks");
     assert_eq!(failure.hint, "");
+    // What is there, and cannot be run itself, is not what is missing.
+    write_program(&node.container.path("/tmp/script"), "#!/tmp/app\n")?;
+    let failure = refusal(&node, &["/tmp/script"]).await?;
+    let wanted = "/tmp/script needs /tmp/app needs /no/such/thing, which the container lacks";
+    assert_eq!(failure.message, wanted);
     Ok(())
 }
 

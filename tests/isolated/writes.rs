@@ -72,22 +72,27 @@ async fn look_during(node: &Node, writes: Writes, line: &str) -> Result<(About, 
     Ok(seen)
 }
 
-/// As root only: the view's mount points are protected by immutable files.
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
+#[tokio::test]
+async fn what_the_view_lacks_is_told_at_the_start() -> Result<()> {
+    let node = node(&Options::own()).await?;
+    for number in 0..513 {
+        fs::write(node.container.path(&format!("/file-{number}")), "")?;
+    }
+    for writes in [Writes::Through, Writes::Discard] {
+        let outcome = run(&node, writes, "true").await?;
+        let told = "only 512 of the entries of / are shown";
+        ensure!(outcome.notices.iter().any(|notice| notice == told), "{writes:?}: {outcome:?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]
+#[ignore = "needs root: immutable files protect the view's mount points"]
 async fn entries_directly_under_the_root_go_with_the_session() -> Result<()> {
     let node = node(&Options::own()).await?;
     for writes in [Writes::Through, Writes::Discard] {
         let line = "mkdir /new && echo text > /new/file && cat /new/file && echo > /second";
         let outcome = run(&node, writes, line).await?;
-        if !is_root() {
-            ensure!(outcome.code != Some(0), "{outcome:?}");
-            ensure!(node.said().contains("nothing can be made directly under /"), "{outcome:?}");
-            continue;
-        }
         assert_eq!((outcome.code, &*outcome.text()), (Some(0), "text"), "{outcome:?}");
         ensure!(!node.container.path("/new").exists(), "{writes:?}: it is the target's, too");
         let told = ["/new, /second: made in the session's own root, and gone with it"];
@@ -108,7 +113,8 @@ async fn where_the_target_cannot_write_neither_can_the_session() -> Result<()> {
     }
     // A volume is none of it.
     assert_eq!(run(&node, Writes::Through, "> /volume/new").await?.code, Some(0));
-    ensure!(!node.said().contains("directly under /"), "{}", node.said());
+    let outcome = run(&node, Writes::Through, "true").await?;
+    ensure!(!outcome.notices.iter().any(|notice| notice.contains("under /")), "{outcome:?}");
     Ok(())
 }
 
@@ -119,14 +125,20 @@ async fn a_read_only_root_can_be_made_writable() -> Result<()> {
     let outcome = node.run(writable("echo written > /etc/new && > /volume/new"), b"").await?;
     assert_eq!(outcome.code, Some(0), "{outcome:?}");
     assert_eq!(fs::read_to_string(node.container.path("/etc/new"))?, "written\n");
-    if is_root() {
-        assert_eq!(node.run(writable("> /new"), b"").await?.code, Some(0));
-    }
     // What else is mounted read-only stays so.
     let outcome = node.run(writable("> /attacks/new"), b"").await?;
     ensure!(outcome.code != Some(0), "a read-only volume was written");
     // And the target is where it was.
     assert_ne!(node.container.run("> /etc/other")?.code, 0);
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs root: immutable files protect the view's mount points"]
+async fn made_writable_entries_can_be_made_under_the_root() -> Result<()> {
+    let node = node(&read_only(ReadOnly::Mount)).await?;
+    let request = Start { writable: true, ..node.request(&["sh", "-c", "> /new"]) };
+    assert_eq!(node.run(request, b"").await?.code, Some(0));
     Ok(())
 }
 
@@ -247,15 +259,18 @@ async fn mounts_made_meanwhile_are_not_seen_on_either_side() -> Result<()> {
 async fn requests_that_contradict_themselves_are_refused() -> Result<()> {
     let node = node(&Options::own()).await?;
     let request = || node.request(&["true"]);
-    for request in [
-        Start { writable: true, writes: Writes::Discard.into(), ..request() },
-        Start { writable: true, writes: Writes::Deny.into(), ..request() },
-        Start { save_changes: true, ..request() },
+    let writable = |writes: Writes| Start { writable: true, writes: writes.into(), ..request() };
+    let through = "to make it writable and not to write through";
+    for (request, told) in [
+        (writable(Writes::Discard), through),
+        (writable(Writes::Deny), through),
+        (Start { save_changes: true, ..request() }, "to save changes and not to discard them"),
         // Of a newer client.
-        Start { writes: 99, ..request() },
+        (Start { writes: 99, ..request() }, "the helper does not know the writes mode"),
     ] {
         let outcome = node.run(request, b"").await?;
-        ensure!(outcome.failure.is_some() && outcome.code.is_none(), "{outcome:?}");
+        let failure = outcome.failure.with_context(|| format!("it ran: {told}"))?;
+        ensure!(failure.message.contains(told) && outcome.code.is_none(), "{failure:?}");
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::parts::{CLONE, UPPER, WORK};
 use crate::plan::{self, Wishes};
 use crate::skeleton::{attach, enter, make_directory};
 use crate::sys::mount_setattr;
-use crate::{Context, Error, STACK};
+use crate::{Context, Error, SHOW, STACK};
 
 /// Where the layers are while the view is built: below the toolset's mount
 /// point, because nothing of the target's is shown by that name.
@@ -67,14 +67,20 @@ pub(crate) fn take_all(
     make_directory(base.as_fd(), MERGED, 0o700)?;
     attach(overlay.as_fd(), base.as_fd(), MERGED)?;
     for path in &wishes.volumes {
-        if let Err(errno) = show_read_only(target, overlay.as_fd(), path, wishes.programs) {
-            notes.push(format!("{} is not shown: {errno}", String::from_utf8_lossy(path)));
+        let shown = String::from_utf8_lossy(path);
+        match show_read_only(target, overlay.as_fd(), path, wishes.programs) {
+            // The target unmounted or renamed it meanwhile.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                notes.push(format!("{shown} is mounted no longer: what lies below is shown"));
+            }
+            // The folder below would be there in its place, to be written.
+            other => other.context(SHOW, shown)?,
         }
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let merged =
         openat(&overlay, c".", flags, Mode::empty()).context("open", "the overlay's root")?;
-    let taken = entries::take_all(merged.as_fd(), wishes)?;
+    let taken = entries::take_all(merged.as_fd(), wishes, notes)?;
     remove(base.as_fd(), MERGED)?;
     Ok(taken)
 }

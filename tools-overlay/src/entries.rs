@@ -30,17 +30,18 @@ enum Content {
 }
 
 /// Takes each entry of `root`: the target's own root, an overlay over it, or the
-/// root of a tools image.
-pub(crate) fn take_all(root: BorrowedFd<'_>, wishes: &Wishes) -> Result<Vec<Taken>, Error> {
+/// root of a tools image. What is not shown is added to `notes`.
+pub(crate) fn take_all(
+    root: BorrowedFd<'_>,
+    wishes: &Wishes,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Taken>, Error> {
     let mut taken = Vec::new();
     for entry in Dir::read_from(root).context("read", "the target's root")? {
         let entry = entry.context("read", "the target's root")?;
         let name = entry.file_name();
         if name == c"." || name == c".." || wishes.tools_root && name == c"target" {
             continue;
-        }
-        if taken.len() == plan::MOST_ENTRIES {
-            break;
         }
         // From the folder itself, where it says so: the root of a mount whose
         // server is dead cannot be asked.
@@ -49,6 +50,10 @@ pub(crate) fn take_all(root: BorrowedFd<'_>, wishes: &Wishes) -> Result<Vec<Take
             kind => Ok(kind),
         };
         match kind.and_then(|kind| take(root, name, kind, wishes)) {
+            Ok(Some(_)) if taken.len() == plan::MOST_ENTRIES => {
+                notes.push(format!("only {} of the entries of / are shown", plan::MOST_ENTRIES));
+                break;
+            }
             Ok(Some(content)) => taken.push(Taken { name: name.to_owned(), content }),
             // The target removed or replaced it meanwhile.
             Ok(None) | Err(Error { errno: Errno::NOENT, .. }) => {}

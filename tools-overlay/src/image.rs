@@ -30,7 +30,7 @@ pub(crate) fn place(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let image = openat(skeleton.root(), c".kpexec", flags, Mode::empty())
         .context("open", "the root of the tools image")?;
-    entries::place_all(entries::take_all(image.as_fd(), wishes)?, skeleton)?;
+    entries::place_all(entries::take_all(image.as_fd(), wishes, notes)?, skeleton)?;
     skeleton.mount_directory(below, c"target")?;
     for name in OF_THE_NETWORK {
         match show_targets(skeleton.root(), target, name) {

@@ -43,6 +43,7 @@ pub struct Error {
 /// What the hints of [`Error::hint`] are about.
 const MAKE_WRITABLE: &str = "make writable";
 const STACK: &str = "lay an overlay over";
+const SHOW: &str = "show read-only";
 
 impl Error {
     /// What to do about it; may be empty.
@@ -58,6 +59,7 @@ impl Error {
                 "the kernel takes no overlay over it, as over one that lies on another; \
                  --writes=deny leaves the container as it is, too"
             }
+            (SHOW, _) => "--writes=deny leaves the container as it is, too",
             _ => "",
         }
     }

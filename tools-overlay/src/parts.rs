@@ -141,8 +141,9 @@ pub const UPPER: &str = "upper";
 /// The folder of [`scratch`] that an overlay needs beside it.
 pub(crate) const WORK: &str = "work";
 
-/// A tmpfs for what a session writes and nobody is to keep. Half of the memory
-/// that the helper's container may use, so that the tools have the other half.
+/// A tmpfs for what a session writes and nobody is to keep: half of the memory
+/// that the helper's container may use. `/` and `/dev/shm` of the view may take
+/// 64 MiB each of the rest, so at the worst a quarter is left to the tools.
 ///
 /// # Errors
 /// When it cannot be mounted: needs CAP_SYS_ADMIN.

@@ -50,7 +50,7 @@ pub fn assemble(
     skeleton.make_directory(c".kpexec", 0o755)?;
     let taken = match lower {
         _ if wishes.tools_root => Vec::new(),
-        None => entries::take_all(target.as_fd(), wishes)?,
+        None => entries::take_all(target.as_fd(), wishes, &mut notes)?,
         Some(lower) => {
             let layers = [lower, part(parts, Part::Scratch)?];
             discard::take_all(root, target.as_fd(), layers, wishes, &mut notes)?

@@ -76,7 +76,7 @@ impl Entry<'_> {
         let order = self.order();
         let prepared = Instant::now();
         let mut entry = EntryProcess::start(self.binary)?;
-        let shim = entry.perform(order, descriptors).await?;
+        let shim = entry.perform(order, descriptors).await?.shim;
         self.target.confirm()?;
         let entered = Instant::now();
         let mut failed = Vec::new();

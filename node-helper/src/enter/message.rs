@@ -103,10 +103,11 @@ pub struct Limit {
     pub hard: u64,
 }
 
-/// Why an order was not performed.
+/// What there is to say of an order: why it was not performed, or what the
+/// operator should know. Several are read as one.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Report {
-    /// The step that failed, in words.
+    /// The step that failed, in words; empty if none has.
     #[prost(string, tag = "1")]
     pub failed: String,
     /// What the kernel answered.
@@ -115,6 +116,9 @@ pub struct Report {
     /// What to do about it; may be empty.
     #[prost(string, tag = "3")]
     pub hint: String,
+    /// How the view is not as one would expect, a line each.
+    #[prost(string, repeated, tag = "4")]
+    pub notes: Vec<String>,
 }
 
 /// What a descriptor is for.

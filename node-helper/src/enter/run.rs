@@ -78,7 +78,8 @@ fn refused(what: &str, error: &Error) -> Report {
         Error::View(error) => error.hint().to_owned(),
         _ => String::new(),
     };
-    Report { failed: format!("{what}: {error}"), errno: error.errno().raw_os_error(), hint }
+    let failed = format!("{what}: {error}");
+    Report { failed, errno: error.errno().raw_os_error(), hint, ..Report::default() }
 }
 
 /// Takes the order, before anything else is open.
@@ -201,10 +202,10 @@ impl Entry {
         };
         let bare_root = self.bare_root.take();
         let lower = bare_root.as_ref().map(AsFd::as_fd);
-        // The client shows them with -v.
         let notes = tools_overlay::assemble(&self.take_parts(), lower, &wishes)?;
-        notes.iter().for_each(|note| tell(note));
-        Ok(())
+        let report = Report { notes, ..Report::default() }.encode_to_vec();
+        spawn::send_report(std::io::stdin().as_fd(), &report)
+            .map_err(|errno| Error::Call("tell how it is", errno))
     }
 
     fn take_parts(&mut self) -> Parts {

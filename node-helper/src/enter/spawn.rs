@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -56,6 +56,16 @@ pub enum Error {
     },
 }
 
+/// What comes of an entry.
+#[derive(Debug)]
+pub struct Entered {
+    /// PID of the shim on the node.
+    pub shim: i32,
+    /// How the view is not as one would expect, a line each; may quote the
+    /// target.
+    pub notes: Vec<String>,
+}
+
 /// An entry process that waits for its order. Dropped, it is killed.
 #[derive(Debug)]
 pub struct EntryProcess {
@@ -86,8 +96,7 @@ impl EntryProcess {
         self.child.id().unwrap_or_default().cast_signed()
     }
 
-    /// Has it perform `order`, and returns the shim's PID. The descriptors are
-    /// closed here once sent.
+    /// Has it perform `order`. The descriptors are closed here once sent.
     ///
     /// # Errors
     /// When a step fails; nothing is left running then.
@@ -95,7 +104,7 @@ impl EntryProcess {
         &mut self,
         order: Order,
         descriptors: Vec<Descriptor>,
-    ) -> Result<i32, Error> {
+    ) -> Result<Entered, Error> {
         timeout(TIMEOUT, self.exchange(order, descriptors)).await.map_err(|_| Error::TimedOut)?
     }
 
@@ -109,7 +118,7 @@ impl EntryProcess {
         &mut self,
         mut order: Order,
         mut descriptors: Vec<Descriptor>,
-    ) -> Result<i32, Error> {
+    ) -> Result<Entered, Error> {
         let talk = |e| Error::Process("talk to", e);
         let page = report_page().map_err(|errno| talk(errno.into()))?;
         descriptors.push((Role::Report, page.try_clone().map_err(talk)?));
@@ -118,15 +127,15 @@ impl EntryProcess {
         let answer = exchange(socket, &order, descriptors).await.map_err(talk)?;
         // Reaped whatever it said; its exit code adds nothing to the report.
         self.child.wait().await.map_err(|e| Error::Process("wait for", e))?;
-        if !answer.is_empty() {
-            let Report { failed, errno, hint } =
-                Report::decode(answer.as_slice()).map_err(|_| Error::Silent)?;
+        let Report { failed, errno, hint, notes } =
+            Report::decode(answer.as_slice()).map_err(|_| Error::Silent)?;
+        if !failed.is_empty() {
             return Err(Error::Step { step: failed, hint, errno: Errno::from_raw_os_error(errno) });
         }
         let mut number = [0; 4];
         let read = rustix::io::pread(&page, &mut number, 0).map_err(|errno| talk(errno.into()))?;
         match i32::from_ne_bytes(number) {
-            shim @ 1.. if read == number.len() => Ok(shim),
+            shim @ 1.. if read == number.len() => Ok(Entered { shim, notes }),
             0 => Err(Error::Silent),
             errno => {
                 let step = Step::Start.name().to_owned();
@@ -146,7 +155,7 @@ fn report_page() -> rustix::io::Result<OwnedFd> {
     Ok(page)
 }
 
-/// Gives the order; what comes back is a [`Report`], or nothing.
+/// Gives the order; what comes back are [`Report`]s, or nothing.
 async fn exchange(
     socket: StdUnixStream,
     order: &Order,
@@ -230,7 +239,7 @@ pub(super) fn receive_order(
     Ok((order, roles.into_iter().zip(fds).collect()))
 }
 
-/// In the entry process: gives the report and ends the conversation.
+/// In the entry process: gives a report.
 ///
 /// # Errors
 /// When `serve` is gone.
@@ -240,5 +249,5 @@ pub(super) fn send_report(socket: BorrowedFd<'_>, report: &[u8]) -> rustix::io::
         let written = rustix::net::send(socket, rest, SendFlags::NOSIGNAL)?;
         rest = &rest[written..];
     }
-    shutdown(socket, Shutdown::Write)
+    Ok(())
 }

@@ -213,13 +213,7 @@ async fn join(
         mapped("group", *group, target.gid_map.outside(*group))?;
     }
     let (streams, ends) = Streams::open(start.terminal.as_ref(), start.stdin, terminal_owner)?;
-    let root = owner(target, 0, 0).unwrap_or(Owner { uid: 0, gid: 0 });
-    let theirs = |kind| target.namespace(kind);
-    let (processes, users) = (theirs(Namespace::Pid), theirs(Namespace::User));
-    let mut parts =
-        Parts::open(files.root.try_clone().map_err(Error::Follow)?, processes, users, root)?;
-    parts.add(Part::Devpts, ends.devpts);
-    let mut view = View::prepare(start, target, &mut parts)?;
+    let (parts, mut view) = prepare_view(start, target, &files, ends.devpts)?;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::Follow(e.into()));
     let (exec_error, exec_error_end) = pipe()?;
     let (exit_status, exit_status_end) = pipe()?;
@@ -242,10 +236,10 @@ async fn join(
     let programs = order.programs.clone();
     let cgroup = starting.cgroup().await?;
     let has_cgroup = cgroup.is_some();
-    let pid = starting.entry.perform(order, descriptors).await?;
+    let entered = starting.entry.perform(order, descriptors).await?;
     // If anything fails from here on `go` is dropped, and the shim ends without
     // having started anything.
-    let shim = Shim::new(pid, cgroup).map_err(Error::Follow)?;
+    let shim = Shim::new(entered.shim, cgroup).map_err(Error::Follow)?;
     // Once more, now that we are inside: the container that was joined is the
     // one that was asked for, or nothing runs.
     target.confirm()?;
@@ -253,8 +247,26 @@ async fn join(
     let attempt = Attempt { command, programs, target_programs, files };
     let waiting = Waiting { go, exec_error: receiver(exec_error)?, attempt };
     view.begin()?;
-    let started = started(&who.identity, target, context, has_cgroup, &view);
+    let mut started = started(&who.identity, target, context, has_cgroup, &view);
+    started.notices.extend(entered.notes);
     Ok((shim, streams, receiver(exit_status)?, view, started, waiting))
+}
+
+/// What the view is made of, and what is kept of it.
+fn prepare_view(
+    start: &Start,
+    target: &TargetProcess,
+    files: &ToolFiles,
+    devpts: OwnedFd,
+) -> Result<(Parts, View), Error> {
+    let root = owner(target, 0, 0).unwrap_or(Owner { uid: 0, gid: 0 });
+    let theirs = |kind| target.namespace(kind);
+    let (processes, users) = (theirs(Namespace::Pid), theirs(Namespace::User));
+    let tools = files.root.try_clone().map_err(Error::Follow)?;
+    let mut parts = Parts::open(tools, processes, users, root)?;
+    parts.add(Part::Devpts, devpts);
+    let view = View::prepare(start, target, &mut parts)?;
+    Ok((parts, view))
 }
 
 /// A cgroup for the session that process `pid` begins. A node that refuses it

@@ -18,6 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
+use super::attributes::Attributes;
 use crate::target::facts::{IdMap, OVERFLOW_ID};
 
 /// How deep folders may lie in each other: each costs a descriptor.
@@ -40,9 +41,20 @@ pub(super) enum Error {
     Send(PathBuf, #[source] io::Error),
     #[error("{0:?} lies too deep")]
     TooDeep(PathBuf),
-    #[error("the files are larger than {} MiB together", LARGEST >> 20)]
-    TooLarge,
 }
+
+/// What a layer lacks, and why; what it is about follows.
+pub(super) const LOSSES: [&str; 4] = [MARKS, TOO_LARGE, UNNAMEABLE, OTHERS];
+const MARKS: &str = "not saved, as a layer holds neither sockets nor names that begin with .wh.";
+const TOO_LARGE: &str = "not saved, as all files would be larger than 512 MiB together";
+const UNNAMEABLE: &str = "not saved, as no tar holds a long path that begins with no character";
+const OTHERS: &str = "saved without access control lists and the like";
+
+/// One of [`LOSSES`], and of what.
+pub(super) type Loss = (&'static str, PathBuf);
+
+/// From this many bytes on the tar crate cuts a path to a character's end.
+const LONG: usize = 99;
 
 /// How the target numbers users and groups.
 #[derive(Clone, Debug)]
@@ -57,15 +69,15 @@ pub(super) struct Layer<W: Write> {
     owners: Owners,
     /// Files of several names: where the first one is.
     linked: HashMap<(u64, u64), PathBuf>,
-    left_out: Vec<PathBuf>,
+    losses: Vec<Loss>,
     size: u64,
 }
 
 impl<W: Write> Layer<W> {
     /// A layer that goes to `out`.
     pub fn new(out: W, owners: Owners) -> Self {
-        let (linked, left_out) = (HashMap::new(), Vec::new());
-        Self { tar: Builder::new(out), owners, linked, left_out, size: 0 }
+        let (linked, losses) = (HashMap::new(), Vec::new());
+        Self { tar: Builder::new(out), owners, linked, losses, size: 0 }
     }
 
     /// Adds what is in `folder`, which the layer calls `path`.
@@ -106,7 +118,10 @@ impl<W: Write> Layer<W> {
             return self.remove(path);
         }
         if name.to_bytes().starts_with(WHITEOUT) || kind == FileType::Socket {
-            self.left_out.push(path.to_owned());
+            self.lose(MARKS, path);
+            return Ok(());
+        }
+        if self.is_unnameable(path) {
             return Ok(());
         }
         match kind {
@@ -130,16 +145,41 @@ impl<W: Write> Layer<W> {
         self.mark(&path.with_file_name(name))
     }
 
-    /// Ends the layer; gives what it cannot hold: sockets, and names that would
-    /// be taken for whiteouts.
-    pub fn finish(self) -> Result<Vec<PathBuf>, Error> {
+    /// Ends the layer; gives what it lacks.
+    pub fn finish(self) -> Result<Vec<Loss>, Error> {
         let send = |error| Error::Send(PathBuf::from("the end"), error);
         self.tar.into_inner().and_then(|mut out| out.flush()).map_err(send)?;
-        Ok(self.left_out)
+        Ok(self.losses)
+    }
+
+    fn lose(&mut self, why: &'static str, path: &Path) {
+        self.losses.push((why, path.to_owned()));
+    }
+
+    fn is_unnameable(&mut self, path: &Path) -> bool {
+        let bytes = path.as_os_str().as_bytes();
+        let cut = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        let is_unnameable = bytes.len() >= LONG && cut == 0;
+        if is_unnameable {
+            self.lose(UNNAMEABLE, path);
+        }
+        is_unnameable
+    }
+
+    /// To be called right before the file itself is added.
+    fn add_attributes(&mut self, file: &OwnedFd, path: &Path) -> Result<(), Error> {
+        let Attributes { records, has_others } =
+            Attributes::of(file).map_err(|errno| Error::Read(path.to_owned(), errno))?;
+        if has_others {
+            self.lose(OTHERS, path);
+        }
+        let records = records.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        self.tar.append_pax_extensions(records).map_err(send(path))
     }
 
     fn add_folder(&mut self, folder: &OwnedFd, path: &Path) -> Result<(), Error> {
         let about = fstat(folder).map_err(|errno| Error::Read(path.to_owned(), errno))?;
+        self.add_attributes(folder, path)?;
         // The slash is what older readers know a folder by.
         self.append(&about, EntryType::Directory, &path.join(""), io::empty())?;
         if is_opaque(folder) {
@@ -154,23 +194,30 @@ impl<W: Write> Layer<W> {
             return Err(Error::Read(path.to_owned(), Errno::INVAL));
         }
         if about.st_nlink > 1 {
-            let first = self.linked.entry((about.st_dev, about.st_ino));
-            let first = first.or_insert_with(|| path.to_owned()).clone();
-            if first != path {
+            if let Some(first) = self.linked.get(&(about.st_dev, about.st_ino)).cloned() {
                 return self.link(&about, EntryType::Link, path, first.as_os_str());
             }
         }
         let size = about.st_size.cast_unsigned();
-        self.size = self.size.saturating_add(size);
-        if self.size > LARGEST {
-            return Err(Error::TooLarge);
+        let all = self.size.saturating_add(size);
+        if all > LARGEST {
+            self.lose(TOO_LARGE, path);
+            return Ok(());
         }
+        self.size = all;
+        if about.st_nlink > 1 {
+            self.linked.insert((about.st_dev, about.st_ino), path.to_owned());
+        }
+        self.add_attributes(&file, path)?;
         // As long as was said, whatever becomes of it meanwhile.
         let content = std::fs::File::from(file).chain(io::repeat(0)).take(size);
         self.append(&about, EntryType::Regular, path, content)
     }
 
     fn mark(&mut self, path: &Path) -> Result<(), Error> {
+        if self.is_unnameable(path) {
+            return Ok(());
+        }
         let mut header = Header::new_gnu();
         header.set_mode(0o644);
         header.set_size(0);
@@ -229,111 +276,5 @@ fn is_opaque(folder: &OwnedFd) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-    use std::{fs, os::unix::net::UnixListener};
-
-    use super::*;
-
-    fn owners() -> Owners {
-        Owners { users: IdMap::identity(), groups: IdMap::identity() }
-    }
-
-    fn layer(folder: &Path, owners: Owners) -> (Vec<u8>, Result<Vec<PathBuf>, Error>) {
-        let mut bytes = Vec::new();
-        let mut layer = Layer::new(&mut bytes, owners);
-        let folder = std::fs::File::open(folder).unwrap().into();
-        let added = layer.add_all(&folder, Path::new("")).and_then(|()| layer.finish());
-        (bytes, added)
-    }
-
-    /// What tar(1) makes of it.
-    fn listed(bytes: &[u8]) -> Vec<String> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(&file, bytes).unwrap();
-        let list = ["--numeric-owner", "--quoting-style=escape", "-tvf"];
-        let output =
-            std::process::Command::new("tar").args(list).arg(file.path()).output().unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        let text = String::from_utf8(output.stdout).unwrap();
-        let mut lines: Vec<_> = text.lines().map(|line| shorn(line, bytes)).collect();
-        lines.sort();
-        lines
-    }
-
-    /// Without owner and time, which are the test's.
-    fn shorn(line: &str, _: &[u8]) -> String {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        format!("{} {}", words[0], words[5..].join(" "))
-    }
-
-    #[test]
-    fn tar_reads_what_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::create_dir(at("d")).unwrap();
-        fs::write(at("d/file"), "text").unwrap();
-        fs::set_permissions(at("d/file"), fs::Permissions::from_mode(0o4755)).unwrap();
-        fs::hard_link(at("d/file"), at("d/same")).unwrap();
-        symlink("../away", at("link")).unwrap();
-        let long = "l".repeat(150);
-        fs::write(at(&long), "").unwrap();
-        fs::write(folder.path().join(OsStr::from_bytes(b"odd\n\xff")), "").unwrap();
-        let _listener = UnixListener::bind(at("socket")).unwrap();
-        fs::write(at(".wh.fake"), "").unwrap();
-        let (bytes, left_out) = layer(folder.path(), owners());
-        let mut left_out = left_out.unwrap();
-        left_out.sort();
-        assert_eq!(left_out, [Path::new(".wh.fake"), Path::new("socket")]);
-        let found = listed(&bytes);
-        let expected = [
-            format!("-rw-r--r-- {long}"),
-            r"-rw-r--r-- odd\n\377".to_owned(),
-            "drwxr-xr-x d/".to_owned(),
-            "lrwxrwxrwx link -> ../away".to_owned(),
-        ];
-        for line in expected {
-            assert!(found.contains(&line), "{line} is none of {found:?}");
-        }
-        // Whichever comes first is the file.
-        let pair = |first: &str, second: &str| {
-            [format!("-rwsr-xr-x d/{first}"), format!("hrwsr-xr-x d/{second} link to d/{first}")]
-        };
-        let has = |lines: &[String; 2]| lines.iter().all(|line| found.contains(line));
-        assert!(has(&pair("file", "same")) || has(&pair("same", "file")), "{found:?}");
-        assert_eq!(found.len(), 6, "{found:?}");
-    }
-
-    #[test]
-    fn what_was_removed_is_a_whiteout() {
-        let mut bytes = Vec::new();
-        let mut layer = Layer::new(&mut bytes, owners());
-        layer.remove(Path::new("etc/passwd")).unwrap();
-        layer.remove(Path::new("lib")).unwrap();
-        layer.finish().unwrap();
-        assert_eq!(listed(&bytes), ["-rw-r--r-- .wh.lib", "-rw-r--r-- etc/.wh.passwd"]);
-    }
-
-    #[test]
-    fn owners_are_numbered_as_the_target_does() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("file"), "").unwrap();
-        let own = rustix::process::geteuid().as_raw();
-        let users = IdMap::parse(&format!("33 {own} 1")).unwrap();
-        let (bytes, _) = layer(folder.path(), Owners { users, groups: IdMap::parse("").unwrap() });
-        let mut archive = tar::Archive::new(bytes.as_slice());
-        let header = archive.entries().unwrap().next().unwrap().unwrap().header().clone();
-        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (33, 65534));
-    }
-
-    #[test]
-    fn holes_and_depth_are_bounded() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = fs::File::create(folder.path().join("hole")).unwrap();
-        file.set_len(LARGEST + 1).unwrap();
-        assert!(matches!(layer(folder.path(), owners()).1, Err(Error::TooLarge)));
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("d/".repeat(DEEPEST + 1))).unwrap();
-        assert!(matches!(layer(folder.path(), owners()).1, Err(Error::TooDeep(_))));
-    }
-}
+#[path = "changes_tests.rs"]
+mod tests;

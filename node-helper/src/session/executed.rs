@@ -79,9 +79,9 @@ impl Refused {
         let (command, target_programs) = (command.as_deref(), *target_programs);
         let wanted = Wanted { command, target_programs };
         if let Some(program) = self.told.incomplete(programs)
-            && let Some(interpreter) = files.interpreter(binary, target, program).await
+            && let Some(run_by) = files.run_by(binary, target, program).await
         {
-            return Ok(incomplete(program, &interpreter, &files.tools));
+            return Ok(incomplete(&run_by, &files.tools));
         }
         self.told.failure(wanted, programs)
     }

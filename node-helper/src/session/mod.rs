@@ -1,5 +1,6 @@
 //! One session, from the client's request to the command's end.
 
+mod attributes;
 mod begin;
 mod changes;
 mod command;

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::BytesMut;
 use kpexec_protocol::server_message::Kind;
@@ -119,10 +119,13 @@ impl View {
         let difference = self.before.changed_to(&now.map_err(Error::Look)?);
         let (root, owners, answers) = (self.root, self.owners, answers.clone());
         let saving = spawn_blocking(move || save(&root, &difference, &scratch, owners, answers));
-        let left_out = saving.await.map_err(|error| Error::Hold(error.into()))??;
-        let paths = left_out.iter().map(|path| format!("/{}", path.display()));
-        let why = "a layer holds neither sockets nor names that begin with .wh.";
-        Ok(list(paths).map(|paths| format!("not saved, as {why}: {paths}")).into_iter().collect())
+        let losses = saving.await.map_err(|error| Error::Hold(error.into()))??;
+        let of = |what: &str| {
+            let paths = losses.iter().filter(|(why, _)| *why == what);
+            let paths = paths.map(|(_, path)| format!("/{}", path.display()));
+            list(paths).map(|paths| format!("{what}: {paths}"))
+        };
+        Ok(changes::LOSSES.into_iter().filter_map(of).collect())
     }
 }
 
@@ -134,7 +137,7 @@ fn save(
     scratch: &OwnedFd,
     owners: Owners,
     answers: Answers,
-) -> Result<Vec<PathBuf>, changes::Error> {
+) -> Result<Vec<changes::Loss>, changes::Error> {
     let mut layer = Layer::new(Pieces { answers, buffer: BytesMut::new() }, owners);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let upper = openat(scratch, UPPER, flags, Mode::empty())

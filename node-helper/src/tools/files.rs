@@ -34,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How many files in turn a program is run by at the most: Linux follows five
+/// (fs/exec.c, `exec_binprm`), and a loader.
+const MOST_RUN_BY: usize = 6;
+
 /// Why there are no tools.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -116,18 +120,26 @@ impl ToolFiles {
         });
     }
 
-    /// What a program, given as the session sees it, names to be run by.
-    pub async fn interpreter(
+    /// A program, given as the session sees it, what it names to be run by, what
+    /// that names, and so on to the first that is missing; `None` if none is.
+    pub async fn run_by(
         &self,
         binary: &SealedBinary,
         target: BorrowedFd<'_>,
         program: &[u8],
-    ) -> Option<Vec<u8>> {
-        let head = match self.tools.place(program)? {
-            Place::Tools(path) => read::head(binary, self.root.as_fd(), &path).await,
-            Place::Target(path) => read::head(binary, target, &path).await,
-        };
-        interpreter(&head?)
+    ) -> Option<Vec<Vec<u8>>> {
+        let mut found = vec![program.to_vec()];
+        while found.len() <= MOST_RUN_BY {
+            let head = match self.tools.place(found.last()?)? {
+                Place::Tools(path) => read::head(binary, self.root.as_fd(), &path).await,
+                Place::Target(path) => read::head(binary, target, &path).await,
+            };
+            match head? {
+                missing if missing.is_empty() => return (found.len() > 1).then_some(found),
+                head => found.push(interpreter(&head)?),
+            }
+        }
+        None
     }
 }
 
