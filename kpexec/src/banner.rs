@@ -10,8 +10,8 @@ pub fn lines(target: &Target, started: &Started, cli: &Cli) -> Vec<String> {
     let Target { namespace, pod, container, node, .. } = target;
     let below = cli.tools.tools_root;
     let writes = match cli.view.writes {
-        Writes::Through if below => "what you write to /target, the container sees",
-        Writes::Through => "what you write, the container sees",
+        Writes::Through if below => "the container sees writes in the folders of /target",
+        Writes::Through => "the container sees writes in its folders",
         Writes::Deny => "nothing of the container's can be written",
         Writes::Discard => "what you write goes with the session",
     };
@@ -49,13 +49,14 @@ mod tests {
         };
         let expected = [
             "prod/web-0, container app, on node node7",
-            "uid 0, gid 0, 15 capabilities; what you write, the container sees",
+            "uid 0, gid 0, 15 capabilities; the container sees writes in its folders",
             "exit or ctrl-d leaves",
         ];
         assert_eq!(lines(""), expected);
         assert!(lines("--writes=deny")[1].ends_with("nothing of the container's can be written"));
         let below = lines("--tools-image x --tools-root");
         assert!(below[0].ends_with(", its files at /target"), "{below:?}");
-        assert!(below[1].ends_with("what you write to /target, the container sees"), "{below:?}");
+        let writes = "the container sees writes in the folders of /target";
+        assert!(below[1].ends_with(writes), "{below:?}");
     }
 }

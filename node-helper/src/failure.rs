@@ -41,8 +41,10 @@ pub fn ours(error: &dyn Error, hint: &str) -> Failure {
 }
 
 /// Threat model, A2: more than profile `general` is for programs of ours.
-const NOT_TRUSTED: &str = "above profile general only the toolset's programs are run; \
+const NOT_TRUSTED: &str = "above profile general only the tools' programs are run; \
      --trust-target runs the container's own too";
+
+const NAME_A_COMMAND: &str = "name a command: kpexec POD -- CMD [ARG]...";
 
 /// What was to be executed.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,8 @@ pub struct Wanted<'a> {
     pub command: Option<&'a [u8]>,
     /// Whether programs of the target can be executed at all.
     pub target_programs: bool,
+    /// The session's tools.
+    pub tools: &'a Tools,
 }
 
 /// No command, because there is none of that name: exit code 127.
@@ -63,24 +67,33 @@ pub fn not_found(wanted: Wanted<'_>) -> Failure {
     let Some(command) = wanted.command else {
         return no_shell(wanted, failure);
     };
+    let Wanted { target_programs, tools, .. } = wanted;
+    let is_path = command.contains(&b'/');
+    let only_ours = !target_programs || tools.is_root() && !is_path;
+    let place = if only_ours || tools.is_ours(command) { tools.name() } else { "the container" };
     let command = String::from_utf8_lossy(command);
-    if !wanted.target_programs {
-        return failure(format!("{command}: not found in the toolset"), NOT_TRUSTED);
-    }
-    let hint = match &*command {
-        line if line.contains(' ') => {
+    let hint = match tools {
+        _ if target_programs && command.contains(' ') => {
             "no shell reads the command: kpexec POD -- sh -c 'COMMAND LINE' starts one"
         }
-        path if path.contains('/') => "",
-        _ => "the toolset's programs and the target's PATH were searched",
+        Tools::Root(_) if !is_path => {
+            "the PATH of the tools image was searched; the container's programs are below /target"
+        }
+        _ if !target_programs => NOT_TRUSTED,
+        _ if is_path => "",
+        Tools::Image(_) => "the PATHs of the tools image and of the container were searched",
+        _ => "the toolset's programs and the container's PATH were searched",
     };
-    failure(format!("{command}: not found in the container"), hint)
+    failure(format!("{command}: not found in {place}"), hint)
 }
 
 fn no_shell(wanted: Wanted<'_>, failure: impl Fn(String, &str) -> Failure) -> Failure {
-    if wanted.target_programs {
+    if wanted.tools.is_root() {
+        let message = "there is no shell: the tools image has neither bash nor sh";
+        failure(message.to_owned(), NAME_A_COMMAND)
+    } else if wanted.target_programs {
         let message = "there is no shell: neither the tools nor the container have bash or sh";
-        failure(message.to_owned(), "name a command: kpexec POD -- CMD [ARG]...")
+        failure(message.to_owned(), NAME_A_COMMAND)
     } else {
         failure("there is no shell: the tools have neither bash nor sh".to_owned(), NOT_TRUSTED)
     }
@@ -102,12 +115,14 @@ pub fn not_executable(program: &[u8], errno: i32, target_programs: bool) -> Fail
     Failure { reason: Reason::NotExecutable.into(), message, hint: hint.to_owned() }
 }
 
-/// No command, because what the program, the first of `run_by`, is run by in
-/// turn is missing: the last. Exit code 126.
-pub fn incomplete(run_by: &[Vec<u8>], tools: &Tools) -> Failure {
+/// No command, because of these programs, each run by the next, the last one
+/// names a file that is missing: exit code 126.
+pub fn incomplete(run_by: &[Vec<u8>], missing: &[u8], tools: &Tools) -> Failure {
     let hint = run_by.first().map_or("", |program| tools.hint_for(program)).to_owned();
-    let names: Vec<_> = run_by.iter().map(|path| String::from_utf8_lossy(path)).collect();
-    let message = format!("{}, which {} lacks", names.join(" needs "), tools.owner_of_root());
+    let chain: Vec<_> = run_by.iter().map(|path| String::from_utf8_lossy(path)).collect();
+    let (chain, missing) = (chain.join(" is run by "), String::from_utf8_lossy(missing));
+    let needs = if run_by.len() > 1 { ", which needs" } else { " needs" };
+    let message = format!("{chain}{needs} {missing}, which {} lacks", tools.owner_of_root());
     Failure { reason: Reason::NotExecutable.into(), message, hint }
 }
 
@@ -116,7 +131,11 @@ mod tests {
     use super::*;
 
     fn missing(command: Option<&[u8]>, target_programs: bool) -> Failure {
-        let failure = not_found(Wanted { command, target_programs });
+        missing_from(&Tools::Toolset, command, target_programs)
+    }
+
+    fn missing_from(tools: &Tools, command: Option<&[u8]>, target_programs: bool) -> Failure {
+        let failure = not_found(Wanted { command, target_programs, tools });
         assert_eq!(failure.reason(), Reason::NotFound);
         failure
     }
@@ -128,6 +147,36 @@ mod tests {
         assert!(toolset.hint.contains("--trust-target"), "{}", toolset.hint);
         let line = missing(Some(b"ls /"), true);
         assert!(line.hint.contains("sh -c"), "{}", line.hint);
+    }
+
+    #[test]
+    fn hints_are_about_the_tools_there_are() {
+        let image = Tools::image("/bin", false);
+        let failure = missing_from(&image, Some(b"frob"), true);
+        assert!(failure.hint.contains("tools image"), "{}", failure.hint);
+        let failure = missing_from(&image, Some(b"/.kpexec/bin/frob"), true);
+        assert_eq!(failure.message, "/.kpexec/bin/frob: not found in the tools image");
+        let root = Tools::image("/bin", true);
+        for target_programs in [true, false] {
+            let failure = missing_from(&root, Some(b"frob"), target_programs);
+            assert_eq!(failure.message, "frob: not found in the tools image");
+            // Trust would not have it searched.
+            assert!(failure.hint.contains("below /target"), "{}", failure.hint);
+            let shell = missing_from(&root, None, target_programs);
+            assert!(!shell.message.contains("container"), "{}", shell.message);
+            assert!(shell.hint.contains("-- CMD"), "{}", shell.hint);
+        }
+    }
+
+    #[test]
+    fn a_missing_interpreter_is_told_with_the_way_to_it() {
+        let of = |run_by: &[&str]| {
+            let run_by: Vec<_> = run_by.iter().map(|path| path.as_bytes().to_vec()).collect();
+            incomplete(&run_by, b"/lib/ld.so", &Tools::Toolset).message
+        };
+        assert_eq!(of(&["/app"]), "/app needs /lib/ld.so, which the container lacks");
+        let script = "/app is run by /bin/sh, which needs /lib/ld.so, which the container lacks";
+        assert_eq!(of(&["/app", "/bin/sh"]), script);
     }
 
     #[test]
@@ -148,14 +197,6 @@ mod tests {
         assert_eq!(denied.hint, "");
         let untrusted = not_executable(b"/bin/app", libc::EACCES, false);
         assert!(untrusted.hint.contains("--trust-target"), "{}", untrusted.hint);
-    }
-
-    #[test]
-    fn the_missing_one_is_named_with_all_that_need_it() {
-        let run_by = ["/bin/script", "/bin/bash", "/lib/ld.so"].map(|path| path.into());
-        let failure = incomplete(&run_by, &Tools::Toolset);
-        let told = "/bin/script needs /bin/bash needs /lib/ld.so, which the container lacks";
-        assert_eq!(failure.message, told);
     }
 
     #[test]

@@ -11,13 +11,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kpexec_protocol::pod::HOLD_FOLDER;
+use nix::sys::prctl;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::io::{Errno, read};
-
-/// Where all three containers have the volume.
-pub const FOLDER: &str = "/.kpexec-hold";
 
 /// The FIFO in it.
 const FIFO: &str = "alive";
@@ -28,6 +27,17 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often it is looked for until then.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs one of the two roles, out of the reach of its equals: this process is in
+/// the node's network, which it has no right to leave, and a target that sees the
+/// node's processes could otherwise trace it if it has the same user.
+///
+/// # Errors
+/// Those of the role.
+pub fn main(role: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    prctl::set_dumpable(false)?;
+    role(Path::new(HOLD_FOLDER))
+}
 
 /// Puts this program and the FIFO into the volume. Any user can run the one and
 /// read the other.
@@ -83,6 +93,15 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn no_equal_can_trace_a_role() {
+        let mut dumpable = true;
+        main(|_| Ok(dumpable = prctl::get_dumpable()?)).unwrap();
+        // The tests that run beside this one are no role.
+        prctl::set_dumpable(true).unwrap();
+        assert!(!dumpable);
+    }
 
     #[test]
     fn it_ends_with_the_helper_and_not_before() {

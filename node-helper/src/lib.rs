@@ -35,6 +35,3 @@ pub mod wait;
 
 /// Where the helper image keeps the toolset.
 pub const TOOLSET: &str = "/toolset";
-
-/// The variable with the UID of the helper's pod, if that has a tools container.
-pub const TOOLS_POD: &str = "KPEXEC_TOOLS_POD";

@@ -13,9 +13,9 @@
 //! * `prepare` and `hold` are for a pod that has its tools from another image:
 //!   the one leaves this program where the tools container runs it as the other.
 
-use std::path::Path;
 use std::process::ExitCode;
 
+use kpexec_protocol::pod;
 use node_helper::{enter, hold, names, serve, wait};
 
 fn main() -> ExitCode {
@@ -30,10 +30,10 @@ fn main() -> ExitCode {
         return names::read::main(args);
     }
     let result = match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
-        Some("serve") => serve::main().map_err(|error| error.to_string()),
-        Some("wait") => wait::main().map_err(|error| error.to_string()),
-        Some("prepare") => hold::prepare(Path::new(hold::FOLDER)).map_err(|e| e.to_string()),
-        Some("hold") => hold::hold(Path::new(hold::FOLDER)).map_err(|error| error.to_string()),
+        Some(pod::SERVE) => serve::main().map_err(|error| error.to_string()),
+        Some(pod::WAIT) => wait::main().map_err(|error| error.to_string()),
+        Some(pod::PREPARE) => hold::main(hold::prepare).map_err(|error| error.to_string()),
+        Some(pod::HOLD) => hold::main(hold::hold).map_err(|error| error.to_string()),
         _ => Err("usage: node-helper wait | serve | prepare | hold".to_owned()),
     };
     match result {

@@ -15,11 +15,14 @@ pub struct Program {
     /// What it is told to be: `argv[0]`.
     #[prost(bytes = "vec", tag = "2")]
     pub name: Vec<u8>,
+    /// Whether it is one of the tools.
+    #[prost(bool, tag = "3")]
+    pub ours: bool,
 }
 
 impl Program {
     fn in_folder(folder: &[u8], name: &[u8]) -> Self {
-        Self { path: [folder, name].join(&b'/'), name: name.to_vec() }
+        Self { path: [folder, name].join(&b'/'), name: name.to_vec(), ours: false }
     }
 }
 
@@ -34,12 +37,15 @@ pub fn programs(
 ) -> Vec<Program> {
     let mut found = match command {
         Some(command) if command.contains(&b'/') => {
-            vec![Program { path: command.to_vec(), name: command.to_vec() }]
+            vec![Program { path: command.to_vec(), name: command.to_vec(), ours: false }]
         }
         Some(command) => folders(path).map(|folder| Program::in_folder(folder, command)).collect(),
         None => shells(path, tools),
     };
-    found.retain(|program| target_programs || tools.is_ours(&program.path));
+    for program in &mut found {
+        program.ours = tools.is_ours(&program.path);
+    }
+    found.retain(|program| target_programs || program.ours);
     found
 }
 
@@ -85,6 +91,7 @@ mod tests {
         let found = of(b"id", b"/.kpexec/bin:/usr/bin");
         assert_eq!(paths(&found), ["/.kpexec/bin/id", "/usr/bin/id"]);
         assert_eq!(found[1].name, b"id");
+        assert_eq!((found[0].ours, found[1].ours), (true, false));
     }
 
     #[test]

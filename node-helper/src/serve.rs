@@ -8,6 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use kpexec_protocol::helper_server::{Helper, HelperServer};
+use kpexec_protocol::pod::{CRI_SOCKET, TOOLS_POD};
 use kpexec_protocol::{ClientMessage, ServerMessage};
 use nix::sys::prctl;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -28,7 +29,7 @@ use crate::session::{self, Context};
 use crate::sys::call::join_new_session_keyring;
 use crate::target::Procfs;
 use crate::target::status::status;
-use crate::{TOOLS_POD, TOOLSET, wait};
+use crate::{TOOLSET, wait};
 
 /// A client that does not answer a ping within this time has gone. Together
 /// with the interval 30 s: longer than a network hiccup or a suspended client
@@ -80,7 +81,7 @@ pub fn main() -> Result<(), Error> {
         procfs,
         node_network,
         binary: SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?,
-        cri_socket: from_env("KPEXEC_CRI_SOCKET").ok_or(Error::NoSocket)?,
+        cri_socket: from_env(CRI_SOCKET).ok_or(Error::NoSocket)?,
         toolset: from_env("KPEXEC_TOOLSET").unwrap_or_else(|| TOOLSET.into()),
         tools_pod: std::env::var(TOOLS_POD).ok(),
     };

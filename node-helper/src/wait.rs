@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kpexec_protocol::pod::{HOLD_FOLDER, TOOLS_POD};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::readlinkat;
 use rustix::io;
@@ -12,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cgroup::Cgroups;
 use crate::failure::{chain, tell};
+use crate::hold;
 use crate::target::Procfs;
-use crate::{TOOLS_POD, hold};
 
 /// How long the helper stays without a session.
 const IDLE: Duration = Duration::from_secs(60);
@@ -34,7 +35,7 @@ pub fn main() -> std::io::Result<()> {
     leave_network()?;
     // The tools container ends when this is closed, at the latest by our end.
     let _kept = match std::env::var_os(TOOLS_POD) {
-        Some(_) => Some(hold::keep(Path::new(hold::FOLDER))?),
+        Some(_) => Some(hold::keep(Path::new(HOLD_FOLDER))?),
         None => None,
     };
     let procfs = Procfs::open()?;

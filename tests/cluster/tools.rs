@@ -21,7 +21,7 @@ fn without_a_command_it_is_a_shell_with_a_banner_and_a_prompt() -> Result<()> {
         let mut terminal = Terminal::run(&kpexec(&["-it", pod]), 24, 80)?;
         for line in [
             &format!("default/{pod}, container app, on node "),
-            "uid 0, gid 0, 15 capabilities; what you write, the container sees\r\n",
+            "uid 0, gid 0, 15 capabilities; the container sees writes in its folders\r\n",
             "exit or ctrl-d leaves\r\n",
         ] {
             terminal.expect(line)?;

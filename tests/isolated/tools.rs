@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kpexec_protocol::{Failure, Profile, Reason};
+use kpexec_protocol::{Failure, Profile, Reason, Start};
 
 use crate::client::Node;
 use crate::fake_container::FakeContainer;
@@ -98,6 +98,62 @@ async fn what_needs_a_root_of_its_own_is_said_to() -> Result<()> {
     let failure = refusal(&node, &["/tmp/script"]).await?;
     let wanted = "/tmp/script needs /tmp/app needs /no/such/thing, which the container lacks";
     assert_eq!(failure.message, wanted);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_runs_a_script_may_lack_something_itself() -> Result<()> {
+    let tools = image()?;
+    write_program(&tools.path("/usr/bin/script"), "#!/bin/runner -x\n")?;
+    let node = Node::with_tools(tools).await?;
+    write_program(&node.container.path("/bin/runner"), "#!/no/such/thing\n")?;
+    let failure = refusal(&node, &["script"]).await?;
+    let wanted = "/.kpexec/usr/bin/script is run by /bin/runner, which needs /no/such/thing, \
+                  which the container lacks";
+    assert_eq!(failure.message, wanted);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tool_that_cannot_run_is_not_replaced_by_the_targets() -> Result<()> {
+    let tools = image()?;
+    write_program(&tools.path("/usr/bin/both"), "#!/lib/ld-musl.so\n")?;
+    write_program(&tools.path("/usr/bin/unreadable"), "no program\n")?;
+    let node = Node::with_tools(tools).await?;
+    for name in ["both", "unreadable", "theirs"] {
+        let program = node.container.path(&format!("/bin/{name}"));
+        write_program(&program, "#!/bin/busybox sh\necho the target\n")?;
+    }
+    let failure = refusal(&node, &["both"]).await?;
+    assert!(
+        failure.message.starts_with("/.kpexec/usr/bin/both needs /lib/ld-musl.so"),
+        "{failure:?}"
+    );
+    let failure = refusal(&node, &["unreadable"]).await?;
+    assert!(failure.message.starts_with("/.kpexec/usr/bin/unreadable: "), "{failure:?}");
+    // What the tools lack is the target's as before.
+    assert_eq!(node.output(&["theirs"]).await?, "the target");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_shell_is_replaced_and_that_is_told() -> Result<()> {
+    let tools = image()?;
+    let run = async |node: &Node| {
+        let request = Start { stdin: true, ..node.request(&[]) };
+        node.run(request, b"readlink /proc/$$/exe").await
+    };
+    let node = Node::with_tools(tools).await?;
+    let outcome = run(&node).await?;
+    assert!(!outcome.notices.iter().any(|notice| notice.contains("shell")), "{outcome:?}");
+    drop(node);
+    let tools = image()?;
+    write_program(&tools.path("/usr/bin/bash"), "#!/lib/ld-musl.so\n")?;
+    let node = Node::with_tools(tools).await?;
+    let outcome = run(&node).await?;
+    assert_eq!(outcome.text(), "/.kpexec/opt/box");
+    let told = |notice: &String| notice.contains("shell") && notice.ends_with("/.kpexec/opt/box");
+    assert!(outcome.notices.iter().any(told), "{outcome:?}");
     Ok(())
 }
 

@@ -17,7 +17,8 @@ pub struct ToolsFlags {
     /// Take the tools from this image instead: its root is at /.kpexec
     ///
     /// It is started beside the helper for the sake of its files, and none of its
-    /// programs runs before you say so. Static programs run as they are; what
+    /// programs runs before you say so. To pull it counts as the helper's start:
+    /// --helper-timeout. Static programs run as they are; what
     /// looks for files of its own, its loader for one, finds the container's at /.
     #[arg(long, value_name = "IMAGE", conflicts_with = "toolset")]
     pub tools_image: Option<String>,

@@ -91,6 +91,9 @@ impl LaunchError {
             Self::Failed { reason, .. } if reason.contains("apply caps") => {
                 Some("the node cannot give all these capabilities; add those you need".into())
             }
+            Self::TimedOut { reason: Some(reason), .. } if reason.contains("Pull") => {
+                Some("--helper-timeout waits longer: it covers pulling the images".into())
+            }
             Self::TimedOut { .. } => {
                 Some("is the node Ready? --helper-timeout waits longer".into())
             }

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kpexec_protocol::pod;
 
 use super::needs;
 use super::tools::{self, ToolsImage};
@@ -119,7 +120,7 @@ impl HelperSpec<'_> {
 
     fn container(&self) -> Container {
         let socket = EnvVar {
-            name: "KPEXEC_CRI_SOCKET".into(),
+            name: pod::CRI_SOCKET.into(),
             value: Some(CRI_SOCKET.into()),
             ..EnvVar::default()
         };
@@ -134,7 +135,7 @@ impl HelperSpec<'_> {
             image: Some(self.image.to_owned()),
             // The node of an incident may not reach the registry.
             image_pull_policy: Some("IfNotPresent".into()),
-            command: Some(vec![PROGRAM.into(), "wait".into()]),
+            command: Some(vec![PROGRAM.into(), pod::WAIT.into()]),
             env: Some([socket].into_iter().chain(tools.map(|_| tools::pod_uid())).collect()),
             volume_mounts: Some([cri].into_iter().chain(tools.map(|_| tools::mount())).collect()),
             resources: Some(resources()),

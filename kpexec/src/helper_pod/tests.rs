@@ -146,3 +146,24 @@ async fn without_the_right_to_watch_only_the_time_limit_ends_the_wait() {
         "helper pod kpexec-1 did not start on node node7 within 60s: its kubelet reported no reason"
     );
 }
+
+#[test]
+fn who_waits_for_a_pull_is_told_how_to_wait_longer() {
+    let hint = |reason: Option<&str>| {
+        let reason = reason.map(str::to_owned);
+        let (pod, node) = ("kpexec-1".into(), "node1".into());
+        LaunchError::TimedOut { pod, node, after: Duration::from_secs(60), reason }.hint().unwrap()
+    };
+    // What the kubelets of containerd and CRI-O nodes say.
+    for reason in [
+        "Pulling image \"r/x:1\"",
+        "container tools: ErrImagePull: dial tcp: lookup r: no such host",
+        "container tools: ImagePullBackOff: Back-off pulling image \"r/x:1\"",
+    ] {
+        let hint = hint(Some(reason));
+        assert!(hint.contains("pull") && hint.contains("--helper-timeout"), "{reason}: {hint}");
+    }
+    for reason in [None, Some("FailedCreatePodSandBox: plugin failed")] {
+        assert!(hint(reason).contains("Ready"), "{reason:?}");
+    }
+}

@@ -9,18 +9,17 @@ use k8s_openapi::api::core::v1::{
     ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kpexec_protocol::pod;
 
 use super::spec::{HelperSpec, PROGRAM, quantities};
 
-/// Name of the container made of the tools image.
-pub const CONTAINER: &str = "tools";
-
-/// Name of the volume, and where all containers have it.
+/// Name of the volume by which our program comes.
 const VOLUME: &str = "hold";
-const FOLDER: &str = "/.kpexec-hold";
 
-/// Nobody, whoever the image would run its program as.
-const NOBODY: i64 = 65534;
+/// A user and group that nobody else has, whoever the image would run its program
+/// as: 65534 is many a target's, which could send signals to an equal. Kubernetes
+/// takes numbers below 2^31, and user namespaces begin at low ones.
+const NOBODY: i64 = 2_147_483_000;
 
 /// Another image, for the sake of the tools in it.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +43,7 @@ pub fn volume() -> Volume {
 pub fn mount() -> VolumeMount {
     VolumeMount {
         name: VOLUME.into(),
-        mount_path: FOLDER.into(),
+        mount_path: pod::HOLD_FOLDER.into(),
         read_only: Some(true),
         ..VolumeMount::default()
     }
@@ -54,7 +53,7 @@ pub fn mount() -> VolumeMount {
 pub fn pod_uid() -> EnvVar {
     let field = ObjectFieldSelector { field_path: "metadata.uid".into(), api_version: None };
     EnvVar {
-        name: "KPEXEC_TOOLS_POD".into(),
+        name: pod::TOOLS_POD.into(),
         value: None,
         value_from: Some(EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() }),
     }
@@ -64,10 +63,10 @@ impl HelperSpec<'_> {
     /// Puts our program into the volume.
     pub(super) fn preparing_container(&self) -> Container {
         Container {
-            name: "prepare".into(),
+            name: pod::PREPARE.into(),
             image: Some(self.image.to_owned()),
             image_pull_policy: Some("IfNotPresent".into()),
-            command: Some(vec![PROGRAM.into(), "prepare".into()]),
+            command: Some(vec![PROGRAM.into(), pod::PREPARE.into()]),
             volume_mounts: Some(vec![VolumeMount { read_only: None, ..mount() }]),
             resources: Some(resources()),
             // As root: only root may write to a new volume.
@@ -79,10 +78,10 @@ impl HelperSpec<'_> {
     /// Holds the image's files until the helper ends.
     pub(super) fn tools_container(&self, image: &ToolsImage<'_>) -> Container {
         Container {
-            name: CONTAINER.into(),
+            name: pod::TOOLS_CONTAINER.into(),
             image: Some(image.name.to_owned()),
             image_pull_policy: Some("IfNotPresent".into()),
-            command: Some(vec![format!("{FOLDER}{PROGRAM}"), "hold".into()]),
+            command: Some(vec![format!("{}{PROGRAM}", pod::HOLD_FOLDER), pod::HOLD.into()]),
             volume_mounts: Some(vec![mount()]),
             resources: Some(if image.root { with_disk(resources()) } else { resources() }),
             security_context: Some(security_context(NOBODY, !image.root)),

@@ -11,6 +11,7 @@ mod verdict;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kpexec_protocol::pod;
 use kube::api::AttachParams;
 use kube::core::Request;
 use thiserror::Error;
@@ -163,7 +164,7 @@ impl Dialer {
             ..AttachParams::default()
         };
         Request::new(format!("/api/v1/namespaces/{}/pods", self.namespace))
-            .exec(&self.pod, [PROGRAM, "serve"], &streams)
+            .exec(&self.pod, [PROGRAM, pod::SERVE], &streams)
             .map_err(|error| {
                 DialError::Final(TransportError::Exec {
                     pod: self.pod.clone(),

@@ -1,6 +1,7 @@
 //! The messages between kpexec and its node helper, generated from
 //! `proto/session.proto`, which documents them. No I/O happens here.
 
+pub mod pod;
 pub mod profile;
 
 pub use generated::*;

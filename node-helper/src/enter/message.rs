@@ -69,11 +69,16 @@ pub struct Order {
     #[prost(bytes = "vec", repeated, tag = "18")]
     pub volumes: Vec<Vec<u8>>,
     /// Whether its root is that of the tools image.
-    #[prost(bool, tag = "21")]
+    #[prost(bool, tag = "19")]
     pub tools_root: bool,
     /// The files that the command stands for, to be tried in turn.
     #[prost(message, repeated, tag = "20")]
     pub programs: Vec<Program>,
+    /// Whether they are shells of which any will do. Otherwise one of ours that is
+    /// there and cannot be executed is the last that is tried: what the target has
+    /// of the same name is another program.
+    #[prost(bool, tag = "21")]
+    pub any_shell: bool,
 }
 
 /// A label of a Linux security module.

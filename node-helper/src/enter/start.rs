@@ -5,7 +5,8 @@ use std::ffi::CString;
 use rustix::io::{self, Errno};
 
 use super::message::Order;
-use crate::sys::start::{Candidate, Command, Descriptors, SingleThreaded, spawn_shim};
+use crate::program::Program;
+use crate::sys::start::{Candidate, Command, Descriptors, Refused, SingleThreaded, spawn_shim};
 
 /// Starts the shim and the command. Returns the shim's PID on the node.
 ///
@@ -16,8 +17,14 @@ pub(super) fn start(
     order: &Order,
     descriptors: Descriptors<'_>,
 ) -> io::Result<i32> {
-    let candidate = |program: &crate::program::Program| {
-        Ok(Candidate { path: c_string(&program.path)?, name: c_string(&program.name)? })
+    let candidate = |program: &Program| {
+        let refused = match (program.ours, order.any_shell) {
+            (false, _) => Refused::GoOn,
+            (true, true) => Refused::Tell,
+            (true, false) => Refused::Stop,
+        };
+        let (path, name) = (c_string(&program.path)?, c_string(&program.name)?);
+        Ok(Candidate { path, name, refused })
     };
     let command = Command {
         candidates: &order.programs.iter().map(candidate).collect::<io::Result<Vec<_>>>()?,

@@ -59,6 +59,8 @@ pub fn environment(sources: &Sources<'_>) -> Vec<Vec<u8>> {
     // none to bash; less wants a dash.
     env.set("HISTFILE", "");
     env.set("LESSHISTFILE", "-");
+    // htop keeps its settings, in the home by default.
+    env.set("HTOPRC", "/dev/shm/htoprc");
     if let Some(shell) = sources.tools.shell() {
         env.set("SHELL", shell);
     }
@@ -167,6 +169,7 @@ mod tests {
             "SHELL=/evil",
             "TERM=evil",
             "TMPDIR=/evil",
+            "HTOPRC=/evil",
             "KPEXEC_POD=evil",
         ];
         let env = shown(&bad, NOBODY);
@@ -203,6 +206,7 @@ mod tests {
     fn nothing_is_kept_of_what_was_typed() {
         let env = shown(&["LESSHISTFILE=/tmp/x"], NOBODY);
         assert_eq!(values(&env, &["HISTFILE", "LESSHISTFILE"]), ["", "-"]);
+        assert_eq!(values(&env, &["HTOPRC"]), ["/dev/shm/htoprc"]);
     }
 
     #[test]

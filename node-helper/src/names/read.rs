@@ -1,7 +1,7 @@
 //! Reads a file of the target's, or of an image that nobody vouches for, in a
-//! process of its own. The file may be a
-//! device, have no end, or lie on a file system that never answers (threat
-//! model, A17): then that process is lost, not `serve`.
+//! process of its own. The file may be a device, have no end, or lie on a file
+//! system that never answers (threat model, A17): then that process is lost, not
+//! `serve`.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -102,31 +102,44 @@ pub async fn file(
     let child = binary.start(PROCESS_NAME, root, |command| {
         command.arg(file.path()).stdout(Stdio::piped());
     });
-    answer(child.map_err(|e| Error::Process("start", e))?, file).await
+    answer(&mut child.map_err(|e| Error::Process("start", e))?, file).await
+}
+
+/// The beginning of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// It could be read.
+    Text(Vec<u8>),
+    /// There is no such file.
+    Missing,
+    /// It is not regular, may not be read, or cannot be read in time.
+    Unread,
 }
 
 /// Reads the beginning of a regular file below `root`, whatever its path.
-/// `None` if it cannot be read in time.
-pub async fn head(binary: &SealedBinary, root: BorrowedFd<'_>, path: &[u8]) -> Option<Vec<u8>> {
+pub async fn head(binary: &SealedBinary, root: BorrowedFd<'_>, path: &[u8]) -> Head {
     let path = OsStr::from_bytes(path);
     let child = binary.start(PROCESS_NAME, root, |command| {
         command.arg(HEAD).arg(path).stdout(Stdio::piped());
     });
-    let mut child = child.ok()?;
-    let output = child.stdout.take()?;
-    let mut head = Vec::new();
-    let read = timeout(DEADLINE, output.take(HEAD_SIZE).read_to_end(&mut head)).await;
-    if !matches!(read, Ok(Ok(_))) {
-        // One that has ended needs no killing; the rest is as below.
-        let _ended = child.start_kill();
+    match child {
+        Ok(child) => head_of(child).await,
+        Err(_) => Head::Unread,
     }
-    let _late = timeout(GRACE, child.wait()).await;
-    Some(head)
+}
+
+async fn head_of(mut child: Child) -> Head {
+    // Of the two files it is none, which only an error would tell.
+    match answer(&mut child, File::Passwd).await {
+        Ok(text) => Head::Text(text),
+        Err(Error::Missing(_)) => Head::Missing,
+        Err(_) => Head::Unread,
+    }
 }
 
 /// Runs the reader and takes its answer.
-async fn answer(mut child: Child, file: File) -> Result<Vec<u8>, Error> {
-    let answered = timeout(DEADLINE, listen(&mut child, file)).await;
+async fn answer(child: &mut Child, file: File) -> Result<Vec<u8>, Error> {
+    let answered = timeout(DEADLINE, listen(child, file)).await;
     if let Ok(answer) = answered {
         return answer;
     }
@@ -257,9 +270,13 @@ mod tests {
 
     /// What is made of a stand-in for the reader.
     async fn of_stand_in(program: &str, arguments: &[&str]) -> Result<Vec<u8>, Error> {
+        answer(&mut stand_in(program, arguments), File::Group).await
+    }
+
+    fn stand_in(program: &str, arguments: &[&str]) -> Child {
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
-        answer(command.spawn().unwrap(), File::Group).await
+        command.spawn().unwrap()
     }
 
     fn children() -> String {
@@ -288,6 +305,16 @@ mod tests {
         assert!(matches!(killed, Err(Error::Silent)), "{killed:?}");
         let complete = of_stand_in("echo", &["text"]).await;
         assert_eq!(complete.unwrap(), b"text\n");
+    }
+
+    #[tokio::test]
+    async fn a_beginning_that_is_not_all_there_is_none() {
+        let of = |line: &'static str| head_of(stand_in("sh", &["-c", line]));
+        assert_eq!(of("printf text").await, Head::Text(b"text".into()));
+        assert_eq!(of("printf te; exec sleep 100").await, Head::Unread);
+        assert_eq!(of("printf te; exit 5").await, Head::Unread);
+        assert_eq!(of("exit 2").await, Head::Missing);
+        assert_eq!(children(), "");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tools_overlay::parts::Owner;
 use tools_overlay::{Part, Parts};
 
 use super::Context;
-use super::executed::{self, Attempt, Waiting};
+use super::executed::{self, Attempt, Executed, Waiting};
 use super::order::{order, started};
 use super::shim::Shim;
 use super::streams::{self, Streams};
@@ -104,13 +104,16 @@ impl Error {
 pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Failure> {
     let program = start.argv.first().cloned().unwrap_or_default();
     let failed = |error: Error| ours(&error, error.hint());
-    let (running, waiting) = enter(context, start).await.map_err(|error| match error {
+    let (mut running, waiting) = enter(context, start).await.map_err(|error| match error {
         Error::NotOurs(_) => not_executable(&program, libc::EACCES, false),
         error => failed(error),
     })?;
     let refused = match waiting.go().await {
-        Ok(None) => return Ok(running),
-        Ok(Some(refused)) => Ok(refused),
+        Ok(Executed::Runs(notice)) => {
+            running.started.notices.extend(notice);
+            return Ok(running);
+        }
+        Ok(Executed::Refused(refused)) => Ok(refused),
         Err(error) => Err(error),
     };
     let Running { shim, target, .. } = running;

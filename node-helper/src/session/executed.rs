@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::enter::seal::SealedBinary;
 use crate::failure::{Wanted, incomplete, not_executable, not_found};
 use crate::program::Program;
-use crate::sys::start::{EXEC_ERROR_SIZE, MISSING, REFUSED, UNPREPARED};
+use crate::sys::start::{EXEC_ERROR_SIZE, MISSING, REFUSED, SECOND_BEST, UNPREPARED};
 use crate::tools::ToolFiles;
 
 /// How long execve(2) may take: it reads the program's first page, which may
@@ -40,14 +40,29 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Lets the command start; says why none runs, if so.
-    pub async fn go(self) -> Result<Option<Refused>, Error> {
+    /// Lets the command start.
+    pub async fn go(self) -> Result<Executed, Error> {
         // A pipe takes one byte at once.
         rustix::io::write(&self.go, b"g").map_err(|errno| Error::Follow(errno.into()))?;
-        let executed = timeout(EXEC_TIMEOUT, exec_error(self.exec_error)).await;
+        let most = self.attempt.programs.len() + 1;
+        let executed = timeout(EXEC_TIMEOUT, exec_error(self.exec_error, most)).await;
         let told = executed.map_err(|_| Error::TimedOut)?.map_err(Error::Follow)?;
-        Ok(told.map(|told| Refused { attempt: self.attempt, told }))
+        Ok(match told {
+            None => Executed::Runs(None),
+            Some(told) if told.kind == SECOND_BEST => {
+                Executed::Runs(told.second_best(&self.attempt.programs))
+            }
+            Some(told) => Executed::Refused(Refused { attempt: self.attempt, told }),
+        })
     }
+}
+
+/// What became of a command.
+pub(super) enum Executed {
+    /// It runs; what the operator should know of it.
+    Runs(Option<String>),
+    /// It does not.
+    Refused(Refused),
 }
 
 /// The files that are tried for the command.
@@ -77,11 +92,11 @@ impl Refused {
     ) -> Result<Failure, Errno> {
         let Attempt { command, programs, target_programs, files } = &self.attempt;
         let (command, target_programs) = (command.as_deref(), *target_programs);
-        let wanted = Wanted { command, target_programs };
+        let wanted = Wanted { command, target_programs, tools: &files.tools };
         if let Some(program) = self.told.incomplete(programs)
-            && let Some(run_by) = files.run_by(binary, target, program).await
+            && let Some((run_by, missing)) = files.missing(binary, target, program).await
         {
-            return Ok(incomplete(&run_by, &files.tools));
+            return Ok(incomplete(&run_by, &missing, &files.tools));
         }
         self.told.failure(wanted, programs)
     }
@@ -95,14 +110,23 @@ impl ExecError {
         (self.kind == REFUSED && self.errno == libc::ENOENT).then_some(&program.path)
     }
 
+    /// What the operator is told of a shell that is not the best there is.
+    fn second_best(self, programs: &[Program]) -> Option<String> {
+        let taken = String::from_utf8_lossy(&programs.get(self.candidate)?.path);
+        Some(format!("a better shell of the tools cannot be executed here: this is {taken}"))
+    }
+
     fn failure(self, wanted: Wanted<'_>, programs: &[Program]) -> Result<Failure, Errno> {
         let Self { errno, kind, candidate } = self;
         match kind {
             UNPREPARED => Err(Errno::from_raw_os_error(errno)),
             MISSING => Ok(not_found(wanted)),
             _ => {
-                let tried = programs.get(candidate).map(|program| program.path.as_slice());
-                let program = wanted.command.or(tried).unwrap_or_default();
+                let tried = programs.get(candidate);
+                let path = tried.map(|program| program.path.as_slice());
+                // Whose it is matters, if it is one of the tools.
+                let ours = path.filter(|_| tried.is_some_and(|program| program.ours));
+                let program = ours.or(wanted.command).or(path).unwrap_or_default();
                 Ok(not_executable(program, errno, wanted.target_programs))
             }
         }
@@ -117,13 +141,13 @@ struct ExecError {
     candidate: usize,
 }
 
-/// Waits until the command has been executed, or could not be. No more is read
-/// than that: a target with CAP_SYS_PTRACE can write to the pipe too (threat
+/// Waits until the command has been executed, or could not be, and gives what was
+/// said last. No more is read than there can be: a target with CAP_SYS_PTRACE can write to the pipe too (threat
 /// model, A43).
-async fn exec_error(pipe: Receiver) -> std::io::Result<Option<ExecError>> {
-    let mut message = Vec::with_capacity(EXEC_ERROR_SIZE);
-    pipe.take(EXEC_ERROR_SIZE as u64).read_to_end(&mut message).await?;
-    Ok(exec_error_of(&message))
+async fn exec_error(pipe: Receiver, most: usize) -> std::io::Result<Option<ExecError>> {
+    let mut messages = Vec::with_capacity(EXEC_ERROR_SIZE);
+    pipe.take((most * EXEC_ERROR_SIZE) as u64).read_to_end(&mut messages).await?;
+    Ok(messages.chunks_exact(EXEC_ERROR_SIZE).last().and_then(exec_error_of))
 }
 
 /// Reads what is said when no command runs. What is no error number of Linux
@@ -147,6 +171,7 @@ mod tests {
     use kpexec_protocol::Reason;
 
     use super::*;
+    use crate::tools::Tools;
 
     fn message(errno: i32, kind: i32, candidate: i32) -> Vec<u8> {
         [errno, kind, candidate].map(i32::to_ne_bytes).concat()
@@ -159,10 +184,32 @@ mod tests {
         assert_eq!(exec_error_of(b""), None);
     }
 
-    const NO_COMMAND: Wanted<'_> = Wanted { command: None, target_programs: true };
+    const NO_COMMAND: Wanted<'_> =
+        Wanted { command: None, target_programs: true, tools: &Tools::Toolset };
 
     fn program(path: &[u8]) -> Program {
-        Program { path: path.into(), name: b"sh".into() }
+        Program { path: path.into(), name: b"sh".into(), ours: path.starts_with(b"/.kpexec") }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_last_counts_and_no_more_is_read_than_there_can_be() {
+        let (input, output) = rustix::pipe::pipe().unwrap();
+        let second = [message(2, SECOND_BEST, 1), message(13, REFUSED, 2)].concat();
+        rustix::io::write(&output, &second).unwrap();
+        // Held open: a hostile writer never ends.
+        let _held = output.try_clone().unwrap();
+        let told = exec_error(Receiver::from_owned_fd(input).unwrap(), 2).await.unwrap();
+        assert_eq!(told, Some(ExecError { errno: 13, kind: REFUSED, candidate: 2 }));
+    }
+
+    #[test]
+    fn a_shell_that_is_second_best_is_named() {
+        let told = ExecError { errno: libc::ENOENT, kind: SECOND_BEST, candidate: 1 };
+        let programs = [program(b"/.kpexec/bin/bash"), program(b"/bin/sh")];
+        let notice = told.second_best(&programs).unwrap();
+        assert!(notice.ends_with("this is /bin/sh"), "{notice}");
+        // Said by somebody else.
+        assert_eq!(told.second_best(&programs[..1]), None);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub(super) fn order(
     });
     Order {
         programs: programs(command, search_path(&env), tools, identity.target_programs),
+        any_shell: command.is_none(),
         arguments: start.argv.iter().skip(1).map(|argument| argument.to_vec()).collect(),
         env,
         workdir: start.workdir.as_ref().map_or_else(own_workdir, |dir| dir.to_vec()),

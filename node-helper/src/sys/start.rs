@@ -20,9 +20,10 @@ use rustix::io::{self, Errno};
 
 use super::call::last_errno;
 
-/// What is said when no command runs: the error number, one of [`MISSING`],
-/// [`REFUSED`] and [`UNPREPARED`], and the index of the candidate that decided,
-/// as three native `i32`.
+/// What is said when no command runs, or another than was hoped for: the error
+/// number, one of [`MISSING`], [`REFUSED`], [`UNPREPARED`] and [`SECOND_BEST`], and
+/// the index of the candidate that decided, as three native `i32`. What is said
+/// last counts.
 pub(crate) const EXEC_ERROR_SIZE: usize = 12;
 
 /// No candidate is there.
@@ -31,6 +32,8 @@ pub(crate) const MISSING: i32 = 0;
 pub(crate) const REFUSED: i32 = 1;
 /// A step of ours before execve(2) failed.
 pub(crate) const UNPREPARED: i32 = 2;
+/// A better one is there and cannot be executed: this one is tried.
+pub(crate) const SECOND_BEST: i32 = 3;
 
 /// What the shim says when the command has ended: the wait status as a native
 /// `i32`.
@@ -55,6 +58,19 @@ pub(crate) struct Candidate {
     pub path: CString,
     /// `argv[0]`, if it is this one.
     pub name: CString,
+    /// What becomes of the others if it is there and cannot be executed.
+    pub refused: Refused,
+}
+
+/// See [`Candidate::refused`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// They are tried.
+    GoOn,
+    /// They are tried, and which one is taken is told.
+    Tell,
+    /// They are not what was meant.
+    Stop,
 }
 
 /// A command, and what its two processes work with.
@@ -258,7 +274,7 @@ unsafe fn reset_signals() {
 }
 
 /// Tries each candidate, as execvp(3) does, but without its fallback to a
-/// shell. The last one that is there decides what is said.
+/// shell. The last one that is tried and is there decides what is said.
 ///
 /// # Safety
 /// To be called in the shim's child only: it never returns.
@@ -266,10 +282,16 @@ unsafe fn execute(prepared: &Prepared<'_>) -> ! {
     let mut kind = MISSING;
     let mut errno = libc::ENOENT;
     let mut decided = 0;
-    for (index, (path, argv)) in (0..).zip(&prepared.candidates) {
+    let mut telling = false;
+    let exec_error = prepared.command.descriptors.exec_error;
+    let given = prepared.command.candidates;
+    for (index, ((path, argv), candidate)) in (0..).zip(prepared.candidates.iter().zip(given)) {
         // SAFETY: `Prepared::new` has made `path` a C string that lives, and
         // both lists end with a null pointer.
         let (error, exists) = unsafe {
+            if telling && libc::faccessat(libc::AT_FDCWD, *path, libc::F_OK, 0) == 0 {
+                say(exec_error, errno, SECOND_BEST, index);
+            }
             libc::execve(*path, argv.as_ptr(), prepared.env.as_ptr());
             let error = *libc::__errno_location();
             (error, libc::faccessat(libc::AT_FDCWD, *path, libc::F_OK, 0) == 0)
@@ -278,11 +300,15 @@ unsafe fn execute(prepared: &Prepared<'_>) -> ! {
             kind = REFUSED;
             errno = error;
             decided = index;
+            if candidate.refused == Refused::Stop {
+                break;
+            }
+            telling |= candidate.refused == Refused::Tell;
         }
     }
-    // SAFETY: sets this thread's own error number.
-    unsafe { *libc::__errno_location() = errno };
-    refuse(prepared.command.descriptors.exec_error, kind, decided)
+    say(exec_error, errno, kind, decided);
+    // SAFETY: takes an integer.
+    unsafe { libc::_exit(127) }
 }
 
 /// Goes on if `result` is one of success. A step dropped in silence would be a
@@ -295,11 +321,14 @@ fn prepared_or_end(given: &Descriptors<'_>, result: c_int) {
 
 /// Says why there is no command, and ends.
 fn refuse(exec_error: BorrowedFd<'_>, kind: c_int, candidate: c_int) -> ! {
-    // SAFETY: reads this thread's own error number; the bytes written are those
-    // of a live local array.
-    unsafe {
-        let message: [c_int; 3] = [*libc::__errno_location(), kind, candidate];
-        libc::write(exec_error.as_raw_fd(), message.as_ptr().cast(), EXEC_ERROR_SIZE);
-        libc::_exit(127)
-    }
+    // SAFETY: reads this thread's own error number.
+    say(exec_error, unsafe { *libc::__errno_location() }, kind, candidate);
+    // SAFETY: takes an integer.
+    unsafe { libc::_exit(127) }
+}
+
+fn say(exec_error: BorrowedFd<'_>, errno: c_int, kind: c_int, candidate: c_int) {
+    let message: [c_int; 3] = [errno, kind, candidate];
+    // SAFETY: the bytes written are those of a live local array.
+    unsafe { libc::write(exec_error.as_raw_fd(), message.as_ptr().cast(), EXEC_ERROR_SIZE) };
 }

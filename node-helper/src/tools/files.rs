@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kpexec_protocol::pod::TOOLS_CONTAINER;
 use nix::sched::{CloneFlags, unshare};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -20,12 +21,9 @@ use crate::cri::{self, Runtime};
 use crate::enter::seal::SealedBinary;
 use crate::environment::path;
 use crate::interpreter::interpreter;
-use crate::names::read;
+use crate::names::read::{self, Head};
 use crate::program::Program;
 use crate::target::{Namespace, Procfs, TargetProcess, process};
-
-/// Name of the tools container in the helper pod.
-const CONTAINER: &str = "tools";
 
 /// How long the tools container may take to start: its image may have to be
 /// pulled. The client, who hears of it from the kubelet, gives up earlier.
@@ -34,9 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// How often it is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How many files in turn a program is run by at the most: Linux follows five
-/// (fs/exec.c, `exec_binprm`), and a loader.
-const MOST_RUN_BY: usize = 6;
+/// How many programs may be run by one another: the kernel follows five scripts
+/// (fs/exec.c, exec_binprm).
+const DEEPEST: usize = 5;
 
 /// Why there are no tools.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +88,7 @@ impl ToolFiles {
         let mut runtime = Runtime::connect(cri_socket).await?;
         let begun = Instant::now();
         let found = loop {
-            match runtime.find(pod_uid, CONTAINER).await? {
+            match runtime.find(pod_uid, TOOLS_CONTAINER).await? {
                 Some(found) => break found,
                 None if begun.elapsed() > PATIENCE => return Err(Error::TimedOut),
                 None => sleep(LOOK).await,
@@ -120,23 +118,29 @@ impl ToolFiles {
         });
     }
 
-    /// A program, given as the session sees it, what it names to be run by, what
-    /// that names, and so on to the first that is missing; `None` if none is.
-    pub async fn run_by(
+    /// What a program, given as the session sees it, cannot be run for: those that
+    /// are run by one another, beginning with it, and the file that the last one
+    /// names and that is not there. `None` if that is not why.
+    pub async fn missing(
         &self,
         binary: &SealedBinary,
         target: BorrowedFd<'_>,
         program: &[u8],
-    ) -> Option<Vec<Vec<u8>>> {
-        let mut found = vec![program.to_vec()];
-        while found.len() <= MOST_RUN_BY {
-            let head = match self.tools.place(found.last()?)? {
+    ) -> Option<(Vec<Vec<u8>>, Vec<u8>)> {
+        let mut run_by = Vec::new();
+        let mut next = program.to_vec();
+        while run_by.len() <= DEEPEST {
+            let head = match self.tools.place(&next)? {
                 Place::Tools(path) => read::head(binary, self.root.as_fd(), &path).await,
                 Place::Target(path) => read::head(binary, target, &path).await,
             };
-            match head? {
-                missing if missing.is_empty() => return (found.len() > 1).then_some(found),
-                head => found.push(interpreter(&head)?),
+            match head {
+                Head::Missing => return (!run_by.is_empty()).then_some((run_by, next)),
+                Head::Unread => return None,
+                Head::Text(text) => {
+                    run_by.push(next);
+                    next = interpreter(&text)?;
+                }
             }
         }
         None

@@ -57,6 +57,14 @@ impl Tools {
         }
     }
 
+    /// Where they come from, in words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Toolset => "the toolset",
+            Self::Image(_) | Self::Root(_) => "the tools image",
+        }
+    }
+
     /// Whose files a program finds at `/`, in words.
     pub fn owner_of_root(&self) -> &'static str {
         if self.is_root() { "the tools image" } else { "the container" }

@@ -1,0 +1,25 @@
+//! What kpexec puts into the helper pod, and the helper looks for there.
+
+/// The role of the helper's main process.
+pub const WAIT: &str = "wait";
+
+/// The role that is started by exec, one per client.
+pub const SERVE: &str = "serve";
+
+/// The role of the init container, where there is a tools container.
+pub const PREPARE: &str = "prepare";
+
+/// The role of the tools container.
+pub const HOLD: &str = "hold";
+
+/// Name of the tools container.
+pub const TOOLS_CONTAINER: &str = "tools";
+
+/// Where the containers have the volume that [`PREPARE`] fills for [`HOLD`].
+pub const HOLD_FOLDER: &str = "/.kpexec-hold";
+
+/// The variable with the UID of the helper's pod, if that has a tools container.
+pub const TOOLS_POD: &str = "KPEXEC_TOOLS_POD";
+
+/// The variable with the path of the CRI socket, as the helper sees it.
+pub const CRI_SOCKET: &str = "KPEXEC_CRI_SOCKET";
