@@ -39,7 +39,7 @@ pub fn setup() -> Result<()> {
     let missing = missing_packages()?;
     if missing.is_empty() {
         println!("setup: all {} Debian packages are installed", PACKAGES.len());
-        return Ok(());
+        return fetch_indexes();
     }
     println!("setup: installing {} Debian packages:", missing.len());
     for (package, reason) in PACKAGES.iter().filter(|(package, _)| missing.contains(package)) {
@@ -57,6 +57,27 @@ pub fn setup() -> Result<()> {
     }
     println!("setup: done");
     Ok(())
+}
+
+/// The toolset is fetched from where apt's indexes say; a new machine, or an
+/// image whose lists were deleted, may have none.
+fn fetch_indexes() -> Result<()> {
+    let targets = Command::new("apt-get")
+        .args(["indextargets", "Created-By: Packages"])
+        .output()
+        .context("apt-get cannot be started: this is not a Debian machine")?;
+    if !is_blank(&targets.stdout) {
+        return Ok(());
+    }
+    println!("setup: fetching apt's indexes");
+    if !rustix::process::geteuid().is_root() {
+        bail!("fetching apt's indexes needs root: run `apt-get update`");
+    }
+    run::visibly_or_fail(apt_get().args(["-qq", "update"]))
+}
+
+fn is_blank(said: &[u8]) -> bool {
+    said.trim_ascii().is_empty()
 }
 
 /// The packages of the list that dpkg does not know as installed.
@@ -100,6 +121,12 @@ fn keep_registry_service_off() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_listing_with_an_index_is_one() {
+        assert!(is_blank(b"") && is_blank(b"\n"));
+        assert!(!is_blank(b"MetaKey: main/binary-amd64/Packages\n"));
+    }
 
     #[test]
     fn a_removed_package_counts_as_missing() {

@@ -22,7 +22,7 @@ const LONG_VARIABLE: &str = "KPEXEC_LONG";
 /// Which tests.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Also what takes minutes: the cluster killed at many moments of `up`
+    /// Also what takes minutes: the cluster killed at many moments of `up`, the full toolset twice
     #[arg(long)]
     long: bool,
 }
@@ -77,11 +77,13 @@ fn run_tests(options: &Options, report: &mut Report) -> Result<()> {
     tested
 }
 
-/// The smallest tree, twice, and the largest, which has all of the others.
+/// The smallest tree, twice, and the largest, which has all of the others;
+/// that twice, too, if it may take long.
 fn toolset_tests(options: &Options, report: &mut Report) -> Result<()> {
     println!("test: toolset");
     let minimal = toolset::build_again(Profile::Minimal)?;
-    let full = toolset::build(Profile::Full)?;
+    let build_full = if options.long { toolset::build_again } else { toolset::build };
+    let full = build_full(Profile::Full)?;
     let trees = format!("{}:{}", minimal.root.display(), full.root.display());
     let tree = ["-p", "toolset", "--test", "tree", "--", "--ignored"];
     run_cargo_test(cargo_command(&tree, options)?.env(TOOLSET_VARIABLE, trees), report)

@@ -4,7 +4,7 @@
 //! Nothing of the machine's apt is changed, and what is installed on it does
 //! not matter: the status file and the archive folder are empty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,9 +28,9 @@ struct Source {
 
 /// The base URIs of the machine's Debian sources, each once.
 pub fn mirrors() -> Result<Vec<String>> {
-    let mut uris: Vec<String> = sources()?.into_iter().map(|source| source.uri).collect();
-    uris.dedup();
-    Ok(uris)
+    let mut seen = BTreeSet::new();
+    let uris = sources()?.into_iter().map(|source| source.uri);
+    Ok(uris.filter(|uri| seen.insert(uri.clone())).collect())
 }
 
 fn sources() -> Result<Vec<Source>> {

@@ -1,5 +1,6 @@
 //! A build, in order, and the cache of built trees.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -16,8 +17,12 @@ use crate::{Profile, fetch, key, libraries, licences, own_files, patch, update};
 
 /// Beside each tree: its digest, size and number of packages.
 const FACTS: &str = "facts";
-/// How long a tree is kept that nobody asks for.
+/// How long a tree is kept that nobody asks for; only for that of a day is no
+/// limit to how many of a profile there are.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many trees of a profile are kept that were not used today.
+const OLDER: usize = 2;
 
 /// A tree that is ready for use.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,7 +75,7 @@ impl Toolset {
         let folder = self.folder(profile, &key);
         let new = self.unfinished(profile.name())?;
         let (tree, counts) = self.build_in(&new, profile)?;
-        record::compare(&update::patches()?, &counts)?;
+        record::compare(&update::patches()?, &counts, profile == Profile::Full)?;
         write(&tree, profile, &new)?;
         // Whoever is killed before this line leaves nothing that counts.
         if let Err(error) = fs::rename(&new, &folder) {
@@ -84,7 +89,8 @@ impl Toolset {
     /// Builds it anew, and fails if that gives another tree.
     pub fn build_again(&self, profile: Profile) -> Result<Built> {
         let first = self.build(profile)?;
-        let folder = self.unfinished(profile.name())?;
+        // Another folder name, which must not show in the tree.
+        let folder = self.unfinished(&format!("{profile}-again"))?;
         let (tree, _) = self.build_in(&folder, profile)?;
         let (digest, _) = tree.digest()?;
         if digest != first.digest {
@@ -115,6 +121,7 @@ impl Toolset {
             counts.extend(lay_out(profile, &packages, &folder.join(profile.name()))?.1);
         }
         patch::check_all_used(&counts)?;
+        check_left_out(&packages)?;
         update::write_patches(&counts)?;
         remove(&folder)
     }
@@ -124,16 +131,21 @@ impl Toolset {
     fn unfinished(&self, purpose: &str) -> Result<PathBuf> {
         let top = self.cache.join("toolset");
         fs::create_dir_all(&top).with_context(|| format!("cannot make {}", top.display()))?;
+        let mut trees = Vec::new();
         for entry in fs::read_dir(&top)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let builder = name.strip_prefix("unfinished-").and_then(|rest| rest.split('-').next());
-            let killed = builder.is_some_and(|pid| !Path::new("/proc").join(pid).exists());
-            let used = fs::metadata(entry.path().join(FACTS)).and_then(|facts| facts.modified());
-            let old = used.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > KEPT));
-            if killed || old {
+            if builder.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
                 remove(&entry.path())?;
             }
+            let used = fs::metadata(entry.path().join(FACTS)).and_then(|facts| facts.modified());
+            if let Ok(used) = used {
+                trees.push((name, used.elapsed().unwrap_or_default()));
+            }
+        }
+        for name in unused(trees) {
+            remove(&top.join(name))?;
         }
         let folder = top.join(format!("unfinished-{}-{purpose}", std::process::id()));
         if folder.exists() {
@@ -159,6 +171,19 @@ impl Toolset {
     }
 }
 
+/// Which of these trees, each with the time since it was asked for, have to go.
+fn unused(mut trees: Vec<(String, Duration)>) -> Vec<String> {
+    trees.sort_by_key(|(_, age)| *age);
+    let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+    trees.retain(|(name, age)| {
+        let profile = name.split('-').next().unwrap_or_default().to_owned();
+        let newer = kept.entry(profile).or_default();
+        *newer += 1;
+        *age > KEPT || (*age > DAY && *newer > OLDER)
+    });
+    trees.into_iter().map(|(name, _)| name).collect()
+}
+
 /// The steps of a build. Each is explained where it is.
 fn lay_out(profile: Profile, packages: &[Unpacked], root: &Path) -> Result<(Tree, Counts)> {
     let packages: Vec<&Unpacked> =
@@ -173,6 +198,17 @@ fn lay_out(profile: Profile, packages: &[Unpacked], root: &Path) -> Result<(Tree
     tree.check_links()?;
     tree.normalise()?;
     Ok((tree, counts))
+}
+
+/// Fails unless everything that [`layout`] leaves out by name is there.
+fn check_left_out(packages: &[Unpacked]) -> Result<()> {
+    let mut paths = Vec::new();
+    for package in packages {
+        paths.extend(package.files()?);
+    }
+    let unknown = layout::left_out_of_none(&paths);
+    ensure!(unknown.is_empty(), "left out, but in no package: {}", unknown.join(", "));
+    Ok(())
 }
 
 fn remove(folder: &Path) -> Result<()> {
@@ -246,4 +282,24 @@ fn read(folder: &Path, key: &str) -> Result<Built> {
         size: size.parse()?,
         packages: packages.parse()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_two_of_a_profile_stay_for_a_week_and_all_for_a_day() {
+        let hours = |count: u64| Duration::from_secs(count * 60 * 60);
+        let tree = |name: &str, age| (name.to_owned(), hours(age));
+        let trees = vec![
+            tree("full-d", 50),
+            tree("full-a", 1),
+            tree("full-c", 30),
+            tree("full-b", 23),
+            tree("minimal-a", 100),
+            tree("minimal-b", 200),
+        ];
+        assert_eq!(unused(trees), ["full-c", "full-d", "minimal-b"]);
+    }
 }

@@ -28,9 +28,12 @@ pub fn fetch(packages: &[Package], folder: &Path) -> Result<()> {
         return Ok(());
     }
     eprintln!("toolset: fetching {} packages", missing.len());
+    let mut errors = Vec::new();
     for mirror in apt::mirrors()? {
         // It fails if one of them fails, which another mirror may have.
-        let _some_are_not_here = output(&mut download(&missing, &mirror, folder));
+        if let Err(error) = output(&mut download(&missing, &mirror, folder)) {
+            errors.push(format!("{error:#}"));
+        }
         let mut still = Vec::new();
         for package in missing {
             if !is_there(package, folder)? {
@@ -44,10 +47,22 @@ pub fn fetch(packages: &[Package], folder: &Path) -> Result<()> {
     }
     let names: Vec<String> =
         missing.iter().map(|package| format!("{} {}", package.name, package.version)).collect();
-    bail!(
-        "Debian no longer serves {}: `cargo xtask toolset --update` takes what it serves now",
-        names.join(", ")
-    );
+    bail!("{}", failure(&names.join(", "), &errors));
+}
+
+/// Only if every mirror said so is a package gone: a network that is down, or a
+/// full disk, is no reason for other versions.
+fn failure(names: &str, errors: &[String]) -> String {
+    let gone = !errors.is_empty() && errors.iter().all(|error| error.contains("404 "));
+    let last = errors.last().map_or("apt said nothing", String::as_str);
+    if gone {
+        format!(
+            "Debian no longer serves {names}: `cargo xtask toolset --update` takes what it serves \
+             now ({last})"
+        )
+    } else {
+        format!("cannot fetch {names}: {last}")
+    }
 }
 
 /// Whether the file is there; one that is not what the lock file says is
@@ -80,6 +95,16 @@ fn download(packages: &[&Package], mirror: &str, folder: &Path) -> Command {
 mod tests {
     use super::*;
     use crate::lock;
+
+    #[test]
+    fn only_what_no_mirror_has_is_gone() {
+        let not_found = "E: Failed to fetch x  404  Not Found".to_owned();
+        let no_network = "E: Could not resolve 'x'".to_owned();
+        let gone = failure("a 1", &[not_found.clone(), not_found.clone()]);
+        assert!(gone.contains("no longer serves a 1") && gone.contains("Not Found"), "{gone}");
+        let broken = failure("a 1", &[not_found, no_network]);
+        assert!(broken.starts_with("cannot fetch a 1: E: Could not resolve"), "{broken}");
+    }
 
     #[test]
     fn only_the_very_file_counts_as_fetched() {

@@ -31,6 +31,7 @@ pub fn key(profile: Profile) -> Result<String> {
     for path in files.iter().filter(|path| !path.starts_with("tests/")) {
         add(path, &fs::read(crate_folder.join(path))?);
     }
+    add("LICENSE", include_bytes!("../../../LICENSE"));
     for program in ["patchelf", "gcc"] {
         let version = output(Command::new(program).arg("--version"))
             .context("`cargo xtask setup` installs it")?;

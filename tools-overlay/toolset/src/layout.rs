@@ -22,8 +22,8 @@ const LEFT_OUT: &[&str] = &[
     // They load the PAM modules that the target's /etc/pam.d names.
     "runuser su sulogin",
     // Accounts, disks, the machine.
-    "agetty cfdisk chcpu ctrlaltdel fdisk fsck fsck.cramfs fsck.minix fsfreeze fstrim getty hwclock",
-    "mkfs mkfs.bfs mkfs.cramfs mkfs.minix mkswap pivot_root sfdisk swaplabel swapoff swapon",
+    "agetty chcpu ctrlaltdel fsck fsck.cramfs fsck.minix fsfreeze fstrim getty hwclock",
+    "mkfs mkfs.bfs mkfs.cramfs mkfs.minix mkswap pivot_root swaplabel swapoff swapon",
     "switch_root wipefs zramctl",
     // Building and packaging.
     "add-shell bashbug dh_bash-completion gawkbug iconvconfig installkernel ischroot ldconfig ldd",
@@ -35,6 +35,8 @@ const LEFT_OUT: &[&str] = &[
     "git-receive-pack git-upload-archive git-upload-pack git-shell scalar",
     // They need perl or gcc, or start what a file's name says.
     "c_rehash gdb-add-index lessfile lesspipe",
+    // They start programs of the target by their paths, or write files that do.
+    "bzexe gzexe iptables-apply rrsync zsh5",
     // Large, for what another does: neighbours, zstd -T.
     "arpd pzstd",
     // A profiler of programs that were built for it.
@@ -47,8 +49,12 @@ const SHARED: &[&str] =
 
 /// Parts of the above that nobody needs in a container.
 const SHARED_LEFT_OUT: &[&str] = &[
+    // It runs the target's Makefile to see what is in it.
+    "bash-completion/completions/make",
     "gdb/auto-load/",
     "git-core/contrib/",
+    // Samples, of which some want perl at its path.
+    "git-core/templates/hooks/",
     "vim/vim90/autoload/phpcomplete.vim",
     "vim/vim90/autoload/xml/",
     "vim/vim90/doc/",
@@ -74,12 +80,16 @@ const PRIVATE: &[(&str, &str)] = &[
     ("sysstat/sadc", "sysstat/sadc"),
 ];
 
-/// Programs of git that only a server needs, 2 MB each.
+/// Programs of git that only a server needs, 2 MB each, and others.
 const GIT_LEFT_OUT: &[&str] = &[
     "git",
     "git-add--interactive",
     "git-cvsserver",
     "git-daemon",
+    // They start what is at a path of the target.
+    "git-filter-branch",
+    "git-request-pull",
+    "git-web--browse",
     "git-http-backend",
     "git-http-push",
     "git-imap-send",
@@ -136,8 +146,25 @@ pub fn place(path: &str, role: Role) -> Option<String> {
 }
 
 fn program(name: &str) -> Option<String> {
-    let left_out = LEFT_OUT.iter().any(|group| group.split(' ').any(|other| other == name));
+    let left_out = left_out().any(|other| is_program(name, other));
     (!name.contains('/') && !left_out).then(|| format!("bin/{name}"))
+}
+
+fn left_out() -> impl Iterator<Item = &'static str> {
+    LEFT_OUT.iter().flat_map(|group| group.split(' '))
+}
+
+/// Those of binutils are links to files with the machine in their names.
+fn is_program(file: &str, name: &str) -> bool {
+    let plain = file.strip_prefix(TRIPLET).and_then(|rest| rest.strip_prefix('-'));
+    file == name || plain == Some(name)
+}
+
+/// Names that are left out, but that none of these paths has.
+pub fn left_out_of_none(paths: &[String]) -> Vec<&'static str> {
+    let has =
+        |name| paths.iter().any(|path| is_program(path.rsplit('/').next().unwrap_or(path), name));
+    left_out().filter(|name| !has(name)).collect()
 }
 
 fn shared(path: &str) -> Option<String> {
@@ -221,6 +248,9 @@ mod tests {
             ("bin/bash", Some("bin/bash")),
             ("usr/sbin/tcpdump", Some("bin/tcpdump")),
             ("usr/bin/su", None),
+            ("usr/bin/x86_64-linux-gnu-gprofng", None),
+            ("usr/bin/x86_64-linux-gnu-gprof", Some("bin/x86_64-linux-gnu-gprof")),
+            ("usr/bin/bzexe", None),
             ("usr/share/vim/vim90/syntax/c.vim", Some("share/vim/vim90/syntax/c.vim")),
             ("usr/share/vim/vim90/doc/x.txt", None),
             ("usr/share/doc/bash/copyright", None),
@@ -241,6 +271,14 @@ mod tests {
         ] {
             assert_eq!(place(path, Role::Wanted).as_deref(), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_in_vain_is_named() {
+        let mut paths: Vec<String> = left_out().map(|name| format!("usr/bin/{name}")).collect();
+        assert!(left_out_of_none(&paths).is_empty());
+        paths.retain(|path| path != "usr/bin/gprofng");
+        assert_eq!(left_out_of_none(&paths), ["gprofng"]);
     }
 
     #[test]

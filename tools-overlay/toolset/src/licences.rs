@@ -15,6 +15,9 @@ use crate::tree::Tree;
 const FOLDER: &str = "share/licenses";
 /// Many copyright files point there for the text of the GPL and others.
 const COMMON: &str = "usr/share/common-licenses";
+/// Where our own sources are.
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Adds the licence of every package that something is from, the common texts,
 /// and the list of sources.
@@ -62,20 +65,25 @@ fn copyright(packages: &[&Unpacked], name: &str) -> Result<PathBuf> {
 }
 
 fn sources(packages: &[&Package], patched: &Counts) -> String {
-    let mut text = "\
-The programs here are Debian's. Their sources, by name and version, are at
-https://snapshot.debian.org and on every Debian mirror that still has them.
-What was changed, and how, is part of kpexec's own source: tools-overlay/toolset.
+    let mut text = format!(
+        "\
+The programs here are Debian's. Their sources have the names and versions below, and
+Debian's archive of all its packages has them.
+What was changed, and how, is part of kpexec's own source, version {VERSION}:
+{REPOSITORY}, folder tools-overlay/toolset.
+For three years from when you got this, whoever gave it to you gives you, or anyone, the
+complete source of what is below on request, for no more than the cost of the copy; for
+copies that kpexec itself gives out, ask at {REPOSITORY}.
 Licences are in share/licenses.
 
 package version, source version
 "
-    .to_owned();
+    );
     for p in packages {
         text.push_str(&format!("{} {}, {} {}\n", p.name, p.version, p.source, p.source_version));
     }
     text.push_str("\nfiles that were changed\n");
-    for file in patched.keys() {
+    for (file, _) in patched.iter().filter(|(_, rules)| !rules.is_empty()) {
         text.push_str(file);
         text.push('\n');
     }
@@ -112,7 +120,10 @@ mod tests {
     fn sources_and_changes_are_named() {
         let root = tempfile::tempdir().unwrap();
         let a = unpacked(root.path(), "a");
-        let text = sources(&[&a.package], &Counts::from([("bin/x".to_owned(), [].into())]));
+        let changed = [("patchelf".to_owned(), 1)].into();
+        let files = [("bin/x".to_owned(), changed), ("bin/y".to_owned(), [].into())];
+        let text = sources(&[&a.package], &Counts::from(files));
+        assert!(text.contains(REPOSITORY) && REPOSITORY.starts_with("https://"), "{text}");
         assert!(text.contains("a 2, src 1\n") && text.ends_with("\nbin/x\n"), "{text}");
     }
 }

@@ -49,6 +49,11 @@ const NAMES: &[(&str, &[&str])] = &[
     ("bin/arptables", &["bin/xtables-nft-multi"]),
     ("bin/ebtables", &["bin/xtables-nft-multi"]),
     // Short, for the paths that are patched (crate::patch::rules).
+    ("editor", &["bin/nano", "bin/vim.basic", "bin/vim.tiny"]),
+    ("less", &["bin/less"]),
+    ("pager", &["bin/less"]),
+    ("pr", &["bin/pr"]),
+    ("vi", &["bin/vim.basic", "bin/vim.tiny"]),
     ("s", &["share"]),
     ("term", &["share/terminfo"]),
     ("ssl/certs", &["certs"]),

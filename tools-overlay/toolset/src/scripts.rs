@@ -47,6 +47,46 @@ pub fn rewrite(content: &[u8]) -> Result<Script> {
     Ok(Script::Rewritten([first.as_bytes(), body].concat()))
 }
 
+/// What scripts may keep of what [`check`] looks for, with the reason.
+const KEPT: &[(&str, &str, &str)] = &[
+    (
+        "bin/bashreadline.bt",
+        "uretprobe:/bin/bash:readline",
+        "the target's shell is what it watches",
+    ),
+    ("bin/which.debianutils", "PATH=\"$PATH:\"", "it starts none of what it finds"),
+];
+
+/// Fails if a script sets PATH, or names a program by a path that leads to the
+/// target's. Comments do not count.
+pub fn check(content: &[u8], path: &str) -> Result<()> {
+    let Some(content) = content.strip_prefix(b"#!") else {
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(content);
+    let kept = |line: &str| KEPT.iter().any(|(file, part, _)| *file == path && line.contains(part));
+    let lines = text.lines().map(without_comment);
+    let found: Vec<&str> = lines.filter(|line| leads_out(line) && !kept(line)).collect();
+    if !found.is_empty() {
+        bail!("it leads to programs of the target: {}", found.join("; "));
+    }
+    Ok(())
+}
+
+/// A comment begins the line, or follows a space.
+fn without_comment(line: &str) -> &str {
+    let begins = |(at, _): &(usize, &str)| *at == 0 || line[..*at].ends_with([' ', '\t']);
+    line.match_indices('#').find(begins).map_or(line, |(at, _)| &line[..at])
+}
+
+const FOREIGN: &[&str] = &["PATH=", "/usr/", "/bin/", "/sbin/", "/etc/init.d/"];
+
+fn leads_out(line: &str) -> bool {
+    // The end of a longer word is none of them.
+    let inner = |before: char| before.is_alphanumeric() || "._-$}/*".contains(before);
+    FOREIGN.iter().any(|part| line.match_indices(part).any(|(at, _)| !line[..at].ends_with(inner)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +104,26 @@ mod tests {
         assert_eq!(rewritten("#! /bin/sh -e\n"), "#!/.kpexec/bin/sh -e\n");
         assert_eq!(rewritten("#!/usr/bin/env bpftrace\nx"), "#!/.kpexec/bin/bpftrace\nx");
         assert_eq!(rewritten("#!/usr/bin/python3.11 -I"), "#!/.kpexec/bin/python3.11 -I");
+    }
+
+    #[test]
+    fn a_script_that_starts_programs_of_the_target_is_an_error() {
+        let said =
+            |line: &str| check(format!("#!/.kpexec/bin/sh -e\n{line}\n").as_bytes(), "bin/x");
+        for line in [
+            "PATH=\"/usr/bin:$PATH\"",
+            "export PATH=x",
+            "x; /bin/rm -f y",
+            "[ -x /etc/init.d/x ]",
+            "RSYNC = '/usr/bin/rsync'",
+        ] {
+            assert!(said(line).is_err(), "{line}");
+        }
+        for line in ["# /bin/sh", "x # /bin/sh", "MANPATH=x", "\"$prefix/bin/x\"", "/.kpexec/bin/x"]
+        {
+            said(line).unwrap();
+        }
+        check(b"#!/.kpexec/bin/sh\nPATH=\"$PATH:\"\n", "bin/which.debianutils").unwrap();
     }
 
     #[test]

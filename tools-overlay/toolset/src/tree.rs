@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -112,9 +112,11 @@ impl Tree {
                 ("link".to_owned(), fs::read_link(&file)?.into_os_string().into_encoded_bytes())
             } else {
                 size += metadata.len();
-                (format!("{:o}", metadata.permissions().mode()), fs::read(&file)?)
+                (format!("{:o}", metadata.mode()), fs::read(&file)?)
             };
-            all.update(format!("{kind} {} {path}\n", content.len()));
+            // The time is part of a layer of the image.
+            let time = metadata.mtime();
+            all.update(format!("{kind} {} {time} {path}\n", content.len()));
             all.update(&content);
         }
         Ok((hexadecimal(&all.finalize()), size))
@@ -162,7 +164,12 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_of_names_contents_modes_and_links() {
+    fn the_digest_is_of_names_contents_modes_times_and_links() {
+        let (_folder, new) = tree();
+        new.write("a", b"").unwrap();
+        let before = new.digest().unwrap();
+        new.normalise().unwrap();
+        assert_ne!(before, new.digest().unwrap(), "the time counts");
         let build = |name: &str, content: &str, mode: u32, target: &str| {
             let (_folder, tree) = tree();
             tree.write(name, content.as_bytes()).unwrap();

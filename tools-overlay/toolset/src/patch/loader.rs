@@ -9,20 +9,24 @@ use crate::elf::Facts;
 use crate::program::output;
 use crate::{HOME, LOADER};
 
+/// Its name in `patches.lock`.
+pub const NAME: &str = "patchelf";
+
 /// Makes a program use our dynamic linker and our libraries.
 ///
 /// `--force-rpath`: DT_RPATH is looked at before LD_LIBRARY_PATH, which the
-/// target's image may set; patchelf's default is looked at after it.
-pub fn relocate(file: &Path, facts: &Facts) -> Result<()> {
+/// target's image may set; patchelf's default is looked at after it. Says whether it had to.
+pub fn relocate(file: &Path, facts: &Facts) -> Result<bool> {
     if !needs(file, facts) {
-        return Ok(());
+        return Ok(false);
     }
     let mut patchelf = Command::new("patchelf");
     if facts.interpreter {
         patchelf.arg("--set-interpreter").arg(format!("{HOME}/lib/{LOADER}"));
     }
     patchelf.args(["--force-rpath", "--set-rpath"]).arg(format!("{HOME}/lib")).arg(file);
-    output(&mut patchelf).map(drop)
+    output(&mut patchelf)?;
+    Ok(true)
 }
 
 /// The dynamic linker itself must not be touched, nor libc, which needs nothing

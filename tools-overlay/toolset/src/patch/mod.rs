@@ -23,7 +23,7 @@ use rules::Rule;
 use scripts::Script;
 
 /// Patches every file of the tree. Gives how often each rule applied to each
-/// file, for [`record`].
+/// file, for [`record`]; every file of the tree is named.
 pub fn all(tree: &Tree) -> Result<Counts> {
     let mut files = Vec::new();
     for path in tree.files()? {
@@ -37,8 +37,9 @@ pub fn all(tree: &Tree) -> Result<Counts> {
         let result = one(tree, path, &rules);
         let mut found = found.lock().map_err(|_| anyhow!("a worker panicked"))?;
         match result {
-            Ok(counts) if counts.is_empty() => {}
-            Ok(counts) => drop(found.0.insert(path.clone(), counts)),
+            // Also where nothing applied: a count that fell to nothing is one.
+            Ok(Some(counts)) => drop(found.0.insert(path.clone(), counts)),
+            Ok(None) => {}
             Err(error) => found.1.push(format!("{path}: {error:#}")),
         }
         Ok(())
@@ -55,22 +56,26 @@ fn every_rule() -> Vec<Rule> {
     [closed::rules(), rules::OF_SOME.to_vec(), rules::OF_ALL.to_vec()].concat()
 }
 
-fn one(tree: &Tree, path: &str, rules: &[Rule]) -> Result<BTreeMap<String, usize>> {
+/// Gives nothing for a file that was left out.
+fn one(tree: &Tree, path: &str, rules: &[Rule]) -> Result<Option<BTreeMap<String, usize>>> {
     let file = tree.at(path);
     let content = fs::read(&file)?;
     let Some(facts) = elf::facts(&content)? else {
         return text(tree, path, &content);
     };
-    loader::relocate(&file, &facts)?;
+    let relocated = loader::relocate(&file, &facts)?;
     let mut binary = fs::read(&file)?;
     let mut counts = strings::apply_all(&mut binary, path, rules)?;
     counts.extend(moved::apply_all(&mut binary, path)?);
+    if relocated {
+        counts.insert(loader::NAME.to_owned(), 1);
+    }
     fs::write(&file, binary)?;
-    Ok(counts)
+    Ok(Some(counts))
 }
 
 /// A file that is no program: its first line, and what `texts` says.
-fn text(tree: &Tree, path: &str, content: &[u8]) -> Result<BTreeMap<String, usize>> {
+fn text(tree: &Tree, path: &str, content: &[u8]) -> Result<Option<BTreeMap<String, usize>>> {
     let mut counts = BTreeMap::new();
     let script = scripts::rewrite(content);
     // What nobody executes may begin in any way.
@@ -78,7 +83,7 @@ fn text(tree: &Tree, path: &str, content: &[u8]) -> Result<BTreeMap<String, usiz
     let content = match script {
         Script::LeftOut => {
             tree.remove(path)?;
-            return Ok(counts);
+            return Ok(None);
         }
         Script::Rewritten(content) => {
             counts.insert("#!".to_owned(), 1);
@@ -88,10 +93,13 @@ fn text(tree: &Tree, path: &str, content: &[u8]) -> Result<BTreeMap<String, usiz
     };
     let (content, changed) = texts::apply(content, path)?;
     counts.extend(changed);
+    if in_program_folder(path) {
+        scripts::check(&content, path)?;
+    }
     if !counts.is_empty() {
         fs::write(tree.at(path), content)?;
     }
-    Ok(counts)
+    Ok(Some(counts))
 }
 
 fn in_program_folder(path: &str) -> bool {

@@ -4,7 +4,7 @@
 //! the instructions and relocations that hold the address of the old one get
 //! the new one's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
 use memchr::memmem::find_iter;
@@ -61,7 +61,8 @@ pub fn apply_all(binary: &mut [u8], path: &str) -> Result<BTreeMap<String, usize
 }
 
 /// A file that has the string but no reference that is understood is an error,
-/// unless it is listed above.
+/// unless it is listed above; so is one in the code that no reference leads to,
+/// which may be part of an instruction.
 fn reaim(binary: &mut [u8], moved: &Moved) -> Result<usize> {
     let segments = elf::segments(binary)?;
     // Whole, or as the end of a longer one.
@@ -72,12 +73,25 @@ fn reaim(binary: &mut [u8], moved: &Moved) -> Result<usize> {
         return Ok(0);
     }
     let mut references = Vec::new();
+    let mut led_to = BTreeSet::new();
     elf::references(binary, |address, reference| {
         if strings.contains(&address) {
             references.push(reference);
+            led_to.insert(address);
         }
     })?;
-    ensure!(!references.is_empty(), "it has {}, but how it uses it is not understood", moved.from);
+    let in_code = |address: &u64| {
+        segments.iter().any(|segment| {
+            let end = segment.address + segment.size as u64;
+            segment.executable && (segment.address..end).contains(address)
+        })
+    };
+    let unclear = strings.iter().any(|string| in_code(string) && !led_to.contains(string));
+    ensure!(
+        !references.is_empty() && !unclear,
+        "it has {}, but how it uses it is not understood",
+        moved.from
+    );
     let target = place(binary, &segments, moved.to.as_bytes())?;
     for reference in &references {
         aim(binary, *reference, target)?;
@@ -196,6 +210,11 @@ mod tests {
             const char *shell = (char *)&word;";
         let source = PROGRAM.replace("const char *shell = \"/bin/sh\";", inline);
         let (_folder, program) = compile(&source);
+        let error = reaim(&mut fs::read(&program).unwrap(), &MOVED[0]).unwrap_err();
+        assert!(error.to_string().contains("not understood"), "{error}");
+        // Nor does another use of it help.
+        let pointer = "char *kept = \"/bin/sh\";\nvoid _start";
+        let (_folder, program) = compile(&source.replace("void _start", pointer));
         let error = reaim(&mut fs::read(&program).unwrap(), &MOVED[0]).unwrap_err();
         assert!(error.to_string().contains("not understood"), "{error}");
     }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 pub type Counts = BTreeMap<String, BTreeMap<String, usize>>;
 
 const HEADER: &str = "\
-# How often each patch applies to each file. Written by `cargo xtask toolset --update`.
+# How often each patch applies to each file. Written by `cargo xtask toolset full --record`.
 # file count rule
 ";
 
@@ -41,8 +41,13 @@ pub fn format(counts: &Counts) -> String {
     text
 }
 
-/// Fails with every difference. Files of larger profiles do not matter.
-pub fn compare(recorded: &Counts, counted: &Counts) -> Result<()> {
+/// The only file of a smaller profile that the full one does not have.
+const NOT_IN_FULL: &str = "bin/vim.tiny";
+
+/// Fails with every difference. `counted` names all files of a tree, also those
+/// to which nothing applied. A tree that is not `full` lacks files of the
+/// record; of the full one, each of the record must be there.
+pub fn compare(recorded: &Counts, counted: &Counts, full: bool) -> Result<()> {
     let nothing = BTreeMap::new();
     let mut differences = Vec::new();
     for (file, counted) in counted {
@@ -57,10 +62,14 @@ pub fn compare(recorded: &Counts, counted: &Counts) -> Result<()> {
             }
         }
     }
+    let gone = recorded.keys().filter(|file| full && !counted.contains_key(*file));
+    differences.extend(
+        gone.filter(|file| *file != NOT_IN_FULL).map(|file| format!("{file}: is not there")),
+    );
     ensure!(
         differences.is_empty(),
         "patches do not apply as recorded in patches.lock (look at each, then \
-         `cargo xtask toolset --update`):\n  {}",
+         `cargo xtask toolset full --record`):\n  {}",
         differences.join("\n  ")
     );
     Ok(())
@@ -88,9 +97,9 @@ mod tests {
     #[test]
     fn every_difference_is_named_with_file_and_rule() {
         let recorded = counts(&[("bin/a", "x", 3), ("bin/a", "y", 1), ("bin/full", "z", 1)]);
-        compare(&recorded, &counts(&[("bin/a", "x", 3), ("bin/a", "y", 1)])).unwrap();
+        compare(&recorded, &counts(&[("bin/a", "x", 3), ("bin/a", "y", 1)]), false).unwrap();
         let now = counts(&[("bin/a", "x", 2), ("bin/a", "z", 1), ("bin/new", "x", 1)]);
-        let said = compare(&recorded, &now).unwrap_err().to_string();
+        let said = compare(&recorded, &now, false).unwrap_err().to_string();
         for line in [
             "bin/a: x: 2 times, not 3",
             "bin/a: y: 0 times, not 1",
@@ -99,6 +108,20 @@ mod tests {
         ] {
             assert!(said.contains(line), "{said}");
         }
+    }
+
+    #[test]
+    fn the_last_rule_of_a_file_and_a_file_that_is_gone_are_missed() {
+        let recorded = counts(&[("bin/a", "x", 3), ("bin/full", "z", 1), (NOT_IN_FULL, "x", 1)]);
+        let nothing = Counts::from([("bin/a".to_owned(), BTreeMap::new())]);
+        let said = compare(&recorded, &nothing, false).unwrap_err().to_string();
+        assert!(said.contains("bin/a: x: 0 times, not 3"), "{said}");
+        assert!(!said.contains("bin/full"), "{said}");
+        let small = counts(&[("bin/a", "x", 3)]);
+        compare(&recorded, &small, false).unwrap();
+        let said = compare(&recorded, &small, true).unwrap_err().to_string();
+        assert!(said.contains("bin/full: is not there"), "{said}");
+        assert!(!said.contains(NOT_IN_FULL), "{said}");
     }
 
     #[test]

@@ -272,6 +272,15 @@ pub const OF_SOME: &[Rule] = &[
     whole(&["lib/libsensors.so.5"], "/etc/sensors.conf", "/dev/sensors.conf", "settings"),
     whole(&["lib/libsensors.so.5"], "/etc/sensors.d", "/dev/sensors.d", "settings"),
     part(&["bin/gdb"], "/etc/gdb/gdbinit", "/.kpexec/gdbinit", "start file"),
+    // What holds where no start file is read: `gdb -nx`, gcore. It also
+    // says whether the target's libthread_db may be loaded.
+    whole(
+        &["bin/gdb"],
+        "$debugdir:$datadir/auto-load",
+        // There is no such folder. The end of the string is a command's name.
+        "/.kpexec/share/gdb/auto-load",
+        "scripts that run with what is debugged, and from where they may be",
+    ),
     whole(&["bin/perf"], "/etc/perfconfig", "/.kpexec/perfrc", "settings that start programs"),
     part(&["bin/perf"], "/tmp/perf-vdso", "/dev/shm/pvdso", "files it makes for a while"),
     whole(&["bin/nmap"], "%s/.nmap/%s", "/dev/%s%s", "scripts"),
@@ -287,6 +296,11 @@ pub const OF_SOME: &[Rule] = &[
         "/.kpexec/x86_64-linux-gnu/lua/5.3/?.so",
         "libraries of nmap",
     ),
+    whole(&["bin/less"], "/usr/bin/editor", "/.kpexec/editor", "what v starts"),
+    whole(&["bin/more", "bin/tmux"], "/usr/bin/vi", "/.kpexec/vi", "an editor"),
+    whole(&["bin/perf"], "/usr/bin/pager", "/.kpexec/pager", "what shows long texts"),
+    whole(&["bin/perf"], "/usr/bin/less", "/.kpexec/less", "what shows long texts"),
+    whole(&["bin/diff"], "/usr/bin/pr", "/.kpexec/pr", "what -l starts"),
     part(&["bin/sar.sysstat"], "/usr/lib/sysstat", "/.kpexec/sysstat", "a program that sar starts"),
 ];
 

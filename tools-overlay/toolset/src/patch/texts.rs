@@ -70,6 +70,46 @@ pub const TEXTS: &[Text] = &[
         to: "else '/.kpexec/bin/sh')",
         why: "the shell of the target, if it has one",
     },
+    Text {
+        file: "bin/bzdiff",
+        from: "PATH=\"/usr/bin:/bin:$PATH\"; export PATH\n",
+        to: "",
+        why: "programs of the target",
+    },
+    Text { file: "bin/bzdiff", from: "/bin/rm", to: "rm", why: "a program of the target" },
+    Text {
+        file: "bin/bzgrep",
+        from: "PATH=\"/usr/bin:$PATH\"; export PATH\n",
+        to: "",
+        why: "programs of the target",
+    },
+    Text {
+        file: "bin/bzmore",
+        from: "PATH=\"/usr/bin:$PATH\"; export PATH\n",
+        to: "",
+        why: "programs of the target",
+    },
+    Text {
+        file: "lib/python3.11/ctypes/util.py",
+        from: "            return _findSoname_ldconfig(name) or \\\n                   \
+            _get_soname(_findLib_gcc(name)) or _get_soname(_findLib_ld(name))",
+        to: "            import glob\n            \
+            found = sorted(glob.glob('/.kpexec/lib/lib%s.so*' % glob.escape(name)))\n            \
+            return os.path.basename(found[0]) if found else None",
+        why: "ldconfig, gcc and ld of the target, and the libraries they find",
+    },
+    Text {
+        file: "lib/python3.11/pdb.py",
+        from: "        if readrc:\n",
+        to: "        if False:\n",
+        why: "commands in the target's home folder and in the working folder",
+    },
+    Text {
+        file: "lib/python3.11/uuid.py",
+        from: "path_dirs.extend(['/sbin', '/usr/sbin'])",
+        to: "path_dirs = ['/.kpexec/bin']",
+        why: "programs of the target that know network addresses",
+    },
 ];
 
 /// Applies those of the file, which must be there; gives how often.

@@ -1,0 +1,111 @@
+//! What every program is asked to do, as data.
+
+/// Program, shell text, part of what it says.
+pub type Check = (&'static str, &'static str, &'static str);
+
+pub const CHECKS: &[Check] = &[
+    ("bash", "bash -ic 'echo $-; alias ls' 2>/dev/null", "ls='ls --color=auto'"),
+    ("bash", "bash -lc 'echo ~root ~65532'", "/ /"),
+    ("sh", "sh -c 'echo a | tr a b'", "b"),
+    ("awk", "awk 'BEGIN { system(\"echo from the shell\") }'", "from the shell"),
+    ("cat", "cat /proc/self/comm", "cat"),
+    ("ls", "ls -lna /", ".kpexec"),
+    ("id", "id", "uid=0(root)"),
+    ("who am i", "setpriv --reuid 65532 --regid 65532 --clear-groups id", "uid=65532(65532)"),
+    ("ps", "ps -ef", "PID"),
+    ("top", "top -bn1", "Tasks:"),
+    ("ip", "ip -br address show lo", "lo"),
+    ("ss", "ss -tln", "State"),
+    ("curl", "curl --version", "OpenSSL"),
+    ("curl -k", "curl -ks https://127.0.0.1:1/; echo $?", "7"),
+    ("tar -z", "cd /tmp && echo x > x && tar czf x.tgz x && tar tzf x.tgz", "x"),
+    ("less", "echo text | less -F", "text"),
+    ("vim", "echo one > /tmp/v; vi -es -c '%s/one/two/' -c 'wq' /tmp/v; cat /tmp/v", "two"),
+    ("mount", "mount -t tmpfs none /tmp && umount /tmp && echo mounted", "mounted"),
+    ("ping", "ping -c1 -W1 127.0.0.1", "1 packets transmitted, 1 received"),
+    ("getent", "getent services https; getent passwd 4711", "4711:x:4711:4711::/:"),
+    ("tput", "TERM=xterm-256color tput colors", "256"),
+];
+
+pub const STANDARD: &[Check] = &[
+    (
+        "completion",
+        "bash -ic 'complete -p ss; type _completion_loader' 2>&1",
+        "_completion_loader is a function",
+    ),
+    ("strace", "strace -c true 2>&1", "execve"),
+    ("tcpdump", "tcpdump --version 2>&1", "libpcap"),
+    ("dig", "dig +time=1 +tries=1 @127.0.0.1 -p 1 x 2>&1", "connection refused"),
+    ("host", "host -W1 x 127.0.0.1 2>&1", "connection refused"),
+    ("jq", "echo '{\"a\":[1,2]}' | jq -c .a", "[1,2]"),
+    ("lsof", "lsof -p $$", "/.kpexec/bin/lsof"),
+    ("openssl", "echo x | openssl dgst -md4 -provider legacy -provider default", "MD4"),
+    (
+        "openssl req",
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout /tmp/k -subj /CN=x 2>/dev/null",
+        "BEGIN CERT",
+    ),
+    ("socat", "echo x | socat - SYSTEM:cat", "x"),
+    ("ncat", "ncat -c true 127.0.0.1 1 2>&1", "Ncat: Connection refused"),
+    ("nc", "nc -vz 127.0.0.1 1 2>&1", "port 1 (tcp) failed: Connection refused"),
+    ("file", "file /.kpexec/bin/dash", "ELF 64-bit"),
+    ("rsync", "mkdir -p /tmp/r && rsync -a /tmp/r/ /tmp/s && echo synced", "synced"),
+    ("wget", "wget -q -O- https://127.0.0.1:1/; echo $?", "4"),
+    ("nano", "nano --version", "GNU nano"),
+    ("htop", "htop --version", "htop"),
+    (
+        "tmux",
+        "TERM=xterm tmux -L x new-session -d 'sleep 9' && tmux -L x ls && tmux -L x kill-server",
+        "1 windows",
+    ),
+    ("xz", "echo x | xz | xz -d", "x"),
+    ("zstd", "echo x | zstd -q | zstd -dq", "x"),
+    ("bzip2", "echo x | bzip2 | bunzip2", "x"),
+    ("netstat", "netstat -tln", "Proto"),
+    ("gawk", "gawk 'BEGIN { \"echo piped\" | getline x; print x }'", "piped"),
+    ("ltrace", "ltrace --version", "ltrace"),
+    ("tree", "tree -L 1 /.kpexec/share | head -1", "/.kpexec/share"),
+    (
+        "vim",
+        "vim -es -c 'syntax on' -c 'redir! > /tmp/o' -c 'scriptnames' -c 'qa!'; cat /tmp/o",
+        "syntax.vim",
+    ),
+    ("terminfo", "TERM=rxvt-unicode tput colors", "88"),
+];
+
+pub const FULL: &[Check] = &[
+    ("gdb", "gdb -nx -batch -ex 'python print(6*7)'", "42"),
+    ("gdb start", "gdb -batch -ex 'show auto-load safe-path'", "/.kpexec"),
+    (
+        "gdb attach",
+        "sleep 9 & gdb -p $! -batch -ex bt 2>&1 | tail -5",
+        "from /.kpexec/lib/libc.so.6",
+    ),
+    (
+        "python",
+        "python3 -c 'import ssl, sqlite3, ctypes, curses; print(ssl.get_default_verify_paths().cafile)'",
+        "/.kpexec/ssl/cert.pem",
+    ),
+    (
+        "python shell",
+        "python3 -c 'import subprocess; print(subprocess.getoutput(\"echo sub\"))'",
+        "sub",
+    ),
+    ("python user", "python3 -c 'import site; print(site.getusersitepackages())'", "/dev/n/lib/"),
+    (
+        "git",
+        "cd /tmp && git init -q g && cd g && git -c user.name=a -c user.email=b commit -q --allow-empty -m x && git log --oneline",
+        "x",
+    ),
+    ("git https", "git ls-remote https://127.0.0.1:1/x 2>&1", "Failed to connect"),
+    ("perf", "perf stat -e task-clock true 2>&1", "task-clock"),
+    ("bpftrace", "bpftrace --version", "bpftrace v"),
+    ("nmap", "nmap -n -Pn -p1 --script=banner 127.0.0.1", "Nmap done"),
+    ("mtr", "mtr --version", "mtr"),
+    ("iptables", "iptables --version", "nf_tables"),
+    ("nft", "nft --version", "nftables"),
+    ("zsh", "zsh -ic 'echo $ZSH_VERSION; zmodload zsh/stat && echo module'", "module"),
+    ("objdump", "objdump -f /.kpexec/bin/dash", "elf64-x86-64"),
+    ("sar", "sar 1 1", "CPU"),
+    ("gcore", "sleep 9 & gcore -o /tmp/core $! >/dev/null 2>&1; ls /tmp", "core."),
+];
