@@ -50,6 +50,15 @@ impl ChangesFile {
         Ok(Self { file, path, is_empty: true })
     }
 
+    /// One that takes nothing: full(4).
+    #[cfg(test)]
+    pub(crate) fn full() -> Self {
+        let device = fs::File::options().write(true).open("/dev/full").unwrap();
+        let path = PathBuf::from("full.tar");
+        let nowhere = tempfile::TempPath::try_from_path("/nonexistent/full.tar").unwrap();
+        Self { file: NamedTempFile::from_parts(device, nowhere), path, is_empty: true }
+    }
+
     /// Adds a piece.
     ///
     /// # Errors

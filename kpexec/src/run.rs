@@ -297,9 +297,8 @@ impl Work<'_> {
             signal = signals.next() => return Err(RunError::Interrupted(signal)),
         };
         drop(raw);
-        if !self.cli.quiet {
-            session.notices.iter().for_each(|text| report::notice(text));
-        }
+        // Even with -q: they say what is lost.
+        session.notices.iter().for_each(|text| report::notice(text));
         match (relayed?, written) {
             (_, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),
             (_, Err(error)) => Err(SessionError::Output(error).into()),

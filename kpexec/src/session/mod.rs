@@ -30,9 +30,14 @@ pub enum SessionError {
     /// The helper speaks another protocol than we do.
     #[error("the helper broke the protocol: {0}")]
     Protocol(&'static str),
-    /// What the command changed cannot be saved.
-    #[error(transparent)]
-    Save(#[from] SaveError),
+    /// The command ended, but what it changed cannot be saved.
+    #[error("the command ended with exit code {code}, but its changes are lost")]
+    Unsaved {
+        /// Its exit code, as kpexec would have given it.
+        code: u8,
+        /// Why they are lost.
+        source: SaveError,
+    },
     /// Our own stdout or stderr is closed or full.
     #[error("cannot write the command's output")]
     Output(#[source] std::io::Error),
@@ -44,10 +49,10 @@ impl SessionError {
         match self {
             Self::Transport(error) => error.hint(),
             Self::Refused(failure) => Some(failure.hint.clone()).filter(|hint| !hint.is_empty()),
-            Self::Protocol(_) | Self::Save(SaveError::Nothing) => {
+            Self::Protocol(_) | Self::Unsaved { source: SaveError::Nothing, .. } => {
                 Some("are kpexec and the helper image of one version?".into())
             }
-            Self::Lost(_) | Self::Save(_) | Self::Output(_) => None,
+            Self::Lost(_) | Self::Unsaved { .. } | Self::Output(_) => None,
         }
     }
 

@@ -61,6 +61,7 @@ async fn receive(
     output: &mpsc::Sender<Output>,
     taken: &watch::Sender<u64>,
 ) -> Result<Option<u8>, SessionError> {
+    let mut unsaved = None;
     loop {
         let message = match session.from_helper.message().await {
             Ok(Some(message)) => message,
@@ -73,12 +74,17 @@ async fn receive(
             Some(server_message::Kind::Exit(exit)) => {
                 let code = code_of(&exit)?;
                 session.notices = exit.notices;
-                session.changes.take().map(ChangesFile::finish).transpose()?;
-                return Ok(Some(code));
+                let saved = session.changes.take().map_or(Ok(()), ChangesFile::finish);
+                return match unsaved.map_or(saved, Err) {
+                    Ok(()) => Ok(Some(code)),
+                    Err(source) => Err(SessionError::Unsaved { code, source }),
+                };
             }
             Some(server_message::Kind::Changes(bytes)) => {
-                if let Some(changes) = &mut session.changes {
-                    changes.add(&bytes)?;
+                // The command has ended: how is yet to come.
+                if let Some(Err(error)) = session.changes.as_mut().map(|file| file.add(&bytes)) {
+                    session.changes = None;
+                    unsaved = Some(error);
                 }
                 continue;
             }

@@ -180,6 +180,20 @@ async fn changes_are_saved_when_all_of_them_have_come() {
 }
 
 #[tokio::test]
+async fn how_the_command_ended_is_told_where_its_changes_are_lost() {
+    let server = server::start(V5, &[Answer::Serve]).await;
+    let mut session = session_with(&server, "change").await.unwrap();
+    session.changes = Some(ChangesFile::full());
+    let (output, _written) = mpsc::channel(4);
+    let (_controls, control) = mpsc::channel(1);
+    let relayed = relay(&mut session, Local { stdin: None, control, output });
+    let error = timeout(Duration::from_secs(10), relayed).await.unwrap().unwrap_err();
+    let told = "the command ended with exit code 3, but its changes are lost";
+    assert_eq!((error.to_string().as_str(), error.exit_code()), (told, 125));
+    assert_eq!(session.notices, ["a last notice"]);
+}
+
+#[tokio::test]
 async fn sizes_and_signals_reach_the_command() {
     let server = server::start(V4, &[Answer::Serve]).await;
     let size = WindowSize { rows: 24, columns: 80 };

@@ -196,27 +196,8 @@ async fn run(
                 say(replies, Kind::Stdout(bytes)).await;
             }
         }
-        // Writes much before it reads anything.
-        b"burst" => {
-            for _ in 0..1024 {
-                say(replies, Kind::Stdout(Bytes::from(vec![b'x'; 64 * 1024]))).await;
-            }
-            let mut total = 0;
-            while stdin(&mut messages, replies, &mut total).await.is_some() {}
-            say(replies, Kind::Stderr(total.to_string().into())).await;
-        }
-        // Takes no stdin; ends with a signal, and says what came before it.
-        b"deaf" => {
-            let mut received = 0;
-            loop {
-                match messages.message().await.unwrap().unwrap().kind.unwrap() {
-                    client_message::Kind::Stdin(bytes) => received += bytes.len(),
-                    client_message::Kind::Signal(_) => break,
-                    other => panic!("unexpected {other:?}"),
-                }
-            }
-            say(replies, Kind::Stdout(received.to_string().into())).await;
-        }
+        b"burst" => burst(&mut messages, replies).await,
+        b"deaf" => deaf(&mut messages, replies).await,
         b"killed" => status = exit::Status::Signal(9),
         b"change" | b"half-change" => {
             for piece in [&b"first "[..], b"second"] {
@@ -233,18 +214,7 @@ async fn run(
         }
         b"seven" => status = exit::Status::Code(7),
         b"nothing" => return say(replies, Kind::Exit(Exit::default())).await,
-        b"echo-control" => loop {
-            let kind = messages.message().await.unwrap().unwrap().kind.unwrap();
-            let text = match kind {
-                client_message::Kind::Resize(size) => format!("{}x{} ", size.columns, size.rows),
-                client_message::Kind::Signal(number) => format!("signal {number}"),
-                other => panic!("unexpected {other:?}"),
-            };
-            say(replies, Kind::Stdout(text.clone().into())).await;
-            if text.starts_with("signal") {
-                break;
-            }
-        },
+        b"echo-control" => echo_control(&mut messages, replies).await,
         b"vanish" => {
             say(replies, Kind::Stdout("half a".into())).await;
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -254,6 +224,45 @@ async fn run(
         other => panic!("no such command: {other:?}"),
     }
     say(replies, Kind::Exit(Exit { status: Some(status), ..Exit::default() })).await;
+}
+
+/// Writes much before it reads anything.
+async fn burst(messages: &mut Streaming<ClientMessage>, replies: &Replies) {
+    for _ in 0..1024 {
+        say(replies, Kind::Stdout(Bytes::from(vec![b'x'; 64 * 1024]))).await;
+    }
+    let mut total = 0;
+    while stdin(messages, replies, &mut total).await.is_some() {}
+    say(replies, Kind::Stderr(total.to_string().into())).await;
+}
+
+/// Takes no stdin; ends with a signal, and says what came before it.
+async fn deaf(messages: &mut Streaming<ClientMessage>, replies: &Replies) {
+    let mut received = 0;
+    loop {
+        match messages.message().await.unwrap().unwrap().kind.unwrap() {
+            client_message::Kind::Stdin(bytes) => received += bytes.len(),
+            client_message::Kind::Signal(_) => break,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    say(replies, Kind::Stdout(received.to_string().into())).await;
+}
+
+/// Says what sizes and signals come, to the first signal.
+async fn echo_control(messages: &mut Streaming<ClientMessage>, replies: &Replies) {
+    loop {
+        let kind = messages.message().await.unwrap().unwrap().kind.unwrap();
+        let text = match kind {
+            client_message::Kind::Resize(size) => format!("{}x{} ", size.columns, size.rows),
+            client_message::Kind::Signal(number) => format!("signal {number}"),
+            other => panic!("unexpected {other:?}"),
+        };
+        say(replies, Kind::Stdout(text.clone().into())).await;
+        if text.starts_with("signal") {
+            break;
+        }
+    }
 }
 
 /// The next piece of stdin, taken as soon as it comes.
