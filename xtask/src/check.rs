@@ -47,13 +47,13 @@ pub fn check() -> Result<()> {
 }
 
 fn format() -> Result<Option<String>> {
-    pass(cargo().args(["fmt", "--all", "--check"]))
+    pass(run::cargo().args(["fmt", "--all", "--check"]))
 }
 
 fn clippy() -> Result<Option<String>> {
     // What plain `cargo test` leaves out, `--all-targets` leaves out too.
     for targets in [&["--workspace", "--all-targets"][..], &["-p=node-helper", "--test=attacks"]] {
-        let mut command = cargo();
+        let mut command = run::cargo();
         command.args(["clippy", "--quiet"]).args(targets);
         run::visibly_or_fail(command.args(["--", "-D", "warnings"]))?;
     }
@@ -61,7 +61,7 @@ fn clippy() -> Result<Option<String>> {
 }
 
 fn documentation() -> Result<Option<String>> {
-    let mut command = cargo();
+    let mut command = run::cargo();
     // Private items too, and links to them: the comments are for those who
     // work on the code.
     command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
@@ -91,12 +91,6 @@ fn pass(command: &mut Command) -> Result<Option<String>> {
     run::visibly_or_fail(command).map(|()| None)
 }
 
-fn cargo() -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(layout::checkout());
-    command
-}
-
 /// cargo-deny, up to its subcommand.
 fn deny() -> Result<Command> {
     let mut command = Command::new(cargo_deny()?);
@@ -112,7 +106,7 @@ fn cargo_deny() -> Result<PathBuf> {
     let program = folder.join("bin/cargo-deny");
     if !program.exists() {
         println!("cargo-deny {CARGO_DENY}: building (the first time ~5 min)");
-        let mut install = cargo();
+        let mut install = run::cargo();
         install.args(["install", "--quiet", "--locked", "--version", CARGO_DENY, "--root"]);
         run::visibly_or_fail(install.arg(&folder).arg("cargo-deny"))?;
     }

@@ -71,8 +71,7 @@ fn shown(arguments: &[String]) -> String {
 /// Builds the CLI as its users have it.
 pub fn build_kpexec() -> Result<PathBuf> {
     eprintln!("kpexec: building (about 2 min the first time)");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(layout::checkout());
+    let mut cargo = run::cargo();
     run::visibly_or_fail(cargo.args(["build", "--quiet", "--release", "-p", "kpexec"]))?;
     Ok(layout::checkout().join("target/release/kpexec"))
 }

@@ -184,8 +184,7 @@ fn build_helper() -> Result<PathBuf> {
 
 /// `cargo build` or `bench` of the helper, as nodes run it.
 pub fn helper_cargo(subcommand: &str) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(layout::checkout());
+    let mut cargo = run::cargo();
     cargo.args([subcommand, "--quiet", "--profile", "dist", "-p", "node-helper"]);
     cargo.args(["--target", TARGET, "--target-dir"]).arg(target().join("helper"));
     cargo.env("RUSTFLAGS", rust_flags());

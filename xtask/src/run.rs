@@ -6,8 +6,27 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::cluster::layout;
+
 /// Lines of a failed program's standard error that are worth repeating.
 const ERROR_LINES: usize = 8;
+
+/// What cargo tells a program that it runs of the program's own package. Build
+/// scripts look at these (that of ring does), so a cargo started with others
+/// builds anew.
+const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+
+/// Cargo, in this checkout, as it is when a user starts it.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(layout::checkout());
+    for (name, _) in std::env::vars_os() {
+        if OF_PACKAGE.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
 
 /// Runs a program to its end; its output is shown only if it fails.
 pub fn quietly(command: &mut Command) -> Result<()> {

@@ -7,9 +7,9 @@ use std::process::{Command, ExitCode, Stdio};
 use ::toolset::Profile;
 use anyhow::{Context, Result};
 
-use crate::cluster::{self, layout};
+use crate::cluster;
 use crate::report::Report;
-use crate::{check, demo, image, requirements, setup, toolset};
+use crate::{check, demo, image, requirements, run, setup, toolset};
 
 /// Tells the life-cycle test which program to run: what cargo would start in
 /// between could not be killed half-way.
@@ -101,8 +101,8 @@ fn cluster_tests(options: &Options, report: &mut Report) -> Result<()> {
 
 /// `cargo test`, with what tests are told.
 fn cargo_command(arguments: &[&str], options: &Options) -> Result<Command> {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(layout::checkout()).args(["test", "--no-fail-fast"]).args(arguments);
+    let mut command = run::cargo();
+    command.args(["test", "--no-fail-fast"]).args(arguments);
     command.env(XTASK_VARIABLE, std::env::current_exe()?);
     if options.long {
         command.env(LONG_VARIABLE, "1");

@@ -32,8 +32,8 @@ pub struct ViewFlags {
     /// Save what the command changed as a tar; with --writes=discard
     ///
     /// In the form of an OCI image's layer: what was removed is an empty file
-    /// .wh.NAME. FILE is written when the command has ended, and replaced if it
-    /// is there.
+    /// .wh.NAME. Owners, modes and times are kept, extended attributes are not.
+    /// FILE is written when the command has ended, and replaced if it is there.
     #[arg(long, value_name = "FILE")]
     pub save_changes: Option<PathBuf>,
 }

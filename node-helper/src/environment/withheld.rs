@@ -25,7 +25,7 @@ const WITHHELD: &[(&str, &str)] = &[
     ("archivers", "BZIP BZIP2 GZIP RSH RSYNC_* TAPE TAR_* UNZIP UNZIPOPT XZ_* ZIPOPT"),
     ("TLS", "CTLOG_FILE GNUTLS_* OPENSSL_* RANDFILE SSLKEYLOGFILE SSL_CERT_DIR SSL_CERT_FILE"),
     ("curl and wget", "CURL_* NETRC QLOGDIR SYSTEM_WGETRC WGETRC"),
-    ("what curl is linked with", "KRB5* LDAPCONF LDAPRC SASL_*"),
+    ("what curl is linked with", "GSS_* KRB5* LDAPCONF LDAPRC LDAPTLS_* P11_KIT_* SASL_*"),
     ("what dig is linked with", "ICU_DATA XML_CATALOG_FILES"),
     ("iproute2, iptables", "IP6TABLES_* IPTABLES_* IP_LIB_DIR PROC_ROOT TC_LIB_DIR XTABLES_*"),
     ("network tools", "MTR_* NMAP*"),

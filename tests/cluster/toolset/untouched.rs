@@ -136,6 +136,7 @@ fn look_on(session: &Session<'_>) -> Result<()> {
     tests::command::wait(&mut child, Duration::from_secs(30))?;
     let after = Sight::of(&pod)?;
 
+    ensure!(!said.contains("not shown: "), "a tool did not come up: {said}");
     ensure!(said.contains("asked for") || during.files.contains_key(Path::new(WRITTEN)), "{said}");
     for (when, sight) in [("during", &during), ("after", &after)] {
         ensure!(sight.mounts == before.mounts, "{when}: {}", sight.mounts);

@@ -2,6 +2,7 @@
 //! and configuration, each of which says its name where it is believed.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -28,6 +29,7 @@ const IN_HOMES: &[&str] = &[
     ".nanorc",
     ".netrc",
     ".nmap/nmap-service-probes",
+    ".pdbrc",
     ".perfconfig",
     ".profile",
     ".tmux.conf",
@@ -57,6 +59,8 @@ const OF_THE_MACHINE: &[&str] = &[
     "etc/wgetrc",
     "etc/zsh/zshenv",
     "etc/zsh/zshrc",
+    "usr/lib/debug/app-gdb.gdb",
+    "usr/lib/debug/app-gdb.py",
     "usr/lib/python3/dist-packages/sitecustomize.py",
     "usr/lib/ssl/openssl.cnf",
     "usr/lib/ssl/cert.pem",
@@ -64,6 +68,9 @@ const OF_THE_MACHINE: &[&str] = &[
     "usr/share/gdb/auto-load/decoy.gdb",
     "usr/share/vim/vimrc",
 ];
+
+/// Programs that others start by their full path.
+const PROGRAMS: &[&str] = &["usr/bin/editor", "usr/bin/pager", "usr/bin/vi"];
 
 /// A command in every shell, and no sense anywhere else.
 const CONTENT: &str = "echo kpexec-decoy\n";
@@ -77,6 +84,10 @@ pub fn lay(root: &Path) -> Result<()> {
     }
     for file in OF_THE_MACHINE {
         write(&root.join(file), CONTENT.as_bytes())?;
+    }
+    for file in PROGRAMS {
+        write(&root.join(file), format!("#!/bin/sh\n{CONTENT}").as_bytes())?;
+        fs::set_permissions(root.join(file), fs::Permissions::from_mode(0o755))?;
     }
     Ok(())
 }

@@ -12,6 +12,13 @@ pub struct Call {
     result: String,
 }
 
+impl Call {
+    /// Whether it is an execve(2) that did not fail, as far as it was seen.
+    pub fn is_execution(&self) -> bool {
+        self.name.starts_with("execve") && !self.result.starts_with('-')
+    }
+}
+
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}: {}", self.name, self.path, self.result)
@@ -34,6 +41,11 @@ pub fn parse(line: &str) -> Option<Call> {
         _ => return None,
     };
     let result = rest.rsplit_once(" = ").map_or("unfinished", |(_, result)| result);
+    // What is no link has nothing to read: so a path is made absolute, and lsof
+    // looks at all that is mounted.
+    if name.starts_with("readlink") && result.starts_with("-1 EINVAL") {
+        return None;
+    }
     Some(Call { path, name: name.to_owned(), result: result.trim_end().to_owned() })
 }
 
@@ -95,6 +107,9 @@ mod tests {
 
     #[test]
     fn other_lines_name_no_path() {
+        let folder = r#"7 readlink("/etc", 0x7f, 1023) = -1 EINVAL (Invalid argument)"#;
+        assert_eq!(parse(folder), None);
+        assert!(parse(&folder.replace("EINVAL", "ENOENT")).is_some());
         for line in ["7 +++ exited with 0 +++", "7 <... openat resumed>) = 3</x>", "", "7 --- SIG"]
         {
             assert_eq!(parse(line), None, "{line}");

@@ -14,12 +14,19 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("tar", "tar -czf x.tgz said; tar -xzOf x.tgz; tar --zstd -cf x.tz said; tar -cJf x.xz said"),
     ("rsync", "rsync -a said copied"),
     ("unzip", "unzip -v"),
+    ("scripts", "bzip2 -k said; bzgrep x said.bz2; bzdiff said.bz2 said.bz2; zgrep x said"),
+    ("scripts", "xzgrep x said; zdiff said said; xzdiff said said; diff -l said said"),
     ("jq", "jq -n 'now | todate'"),
     ("file", "file said; file -z said"),
     ("xxd", "xxd said; hexdump -C said; column said; tree /proc/self/fdinfo"),
     ("vim", "TERM=xterm script -qec 'vim -c \"syntax on\" -c q said' /dev/null; vi --version"),
     ("nano", "TERM=xterm timeout .5 script -qec 'nano said' /dev/null"),
     ("less", "TERM=xterm timeout .5 script -qec 'less said' /dev/null"),
+    (
+        "less",
+        "(sleep .2; printf v; sleep .3) | TERM=xterm timeout 1 script -qec 'less said' /dev/null",
+    ),
+    ("perf", "TERM=xterm timeout 5 script -qec 'perf list sw' /dev/null"),
     ("htop", "TERM=xterm timeout .5 script -qec htop /dev/null"),
     ("top", "TERM=xterm script -qec 'top -n 1' /dev/null; top -bn1"),
     ("tmux", "TERM=xterm script -qec 'tmux -S a new-session \"sleep .1\"' /dev/null"),
@@ -35,6 +42,9 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("gdb", "gdb -batch -ex 'python print(1)'; gdb -batch -ex 'info types' /app"),
     // gdb tries ptrace(2) on a child of its own, whom nobody else may trace.
     ("gdb", "exec gdb -p 1 -batch -ex bt"),
+    // Without its start file.
+    ("gdb", "exec gdb -nx -p 1 -batch -ex bt"),
+    ("gdb", "gcore -o core 1"),
     ("gdbserver", "gdbserver --version"),
     (
         "perf",
@@ -74,5 +84,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
 ssl.create_default_context(); subprocess.run(\"echo\", shell=True)
 socket.getaddrinfo(\"www.kpexec.test\", 80)'",
     ),
+    ("python", "python3 -m pdb -c q /.kpexec/lib/python3.11/this.py"),
+    ("python", "python3 -c 'import ctypes.util; ctypes.util.find_library(\"c\")'"),
     ("git", "git init -q r; git -C r status; git ls-remote \"https://localhost:$TLS/r\""),
 ];

@@ -59,6 +59,7 @@ const CLOSED: &[Closed] = &[
         How::Whole,
         &[("/.htoprc", "/.htopr/"), ("/.config/htop/htoprc", "/.config/htop/htopr/")],
     ),
+    (&["bin/jq"], How::Part, &[("~/.jq", "/dev/")]),
     (&["bin/wget"], How::Whole, &[(".wgetrc", ".wgetr/"), (".wget-hsts", ".wget/hsts")]),
     (
         &["lib/libmagic.so.1"],
@@ -67,6 +68,11 @@ const CLOSED: &[Closed] = &[
     ),
     (&["bin/inetutils-telnet"], How::Whole, &[("%s/.telnetrc", "%s/.telnetr/")]),
     (&["bin/ltrace"], How::Whole, &[("~/.ltrace.conf", "~/.ltrace.con/")]),
+    (
+        &["lib/libcurl.so.4", "lib/libcurl-gnutls.so.4"],
+        How::Whole,
+        &[("%s%s.netrc", "%s%s.netr/")],
+    ),
     (&["lib/libldap-2.5.so.0"], How::Whole, &[("ldaprc", "ldapr/")]),
     (&["bin/git", "git-core/*"], How::Whole, &[("~/.gitconfig", "~/.gitconfi/")]),
     (&["bin/curl"], How::Part, &[(".curlrc", ".curlr/")]),

@@ -30,6 +30,11 @@ const MOVED: &[Moved] = &[
     Moved { files: &["lib/libc.so.6"], from: "/etc/services\0", to: "/.kpexec/serv\0" },
     // Where both were installed: they put programs of theirs in front of PATH.
     Moved { files: &["bin/git", "bin/perf", "git-core/git-*"], from: "/usr\0", to: "/.kpexec\0" },
+    // Files of the target's home folder: code, and passwords for other hosts.
+    // With a slash at its end a path is no file's. Their ends are the names of
+    // other things, which is why they stay where they are.
+    Moved { files: &["lib/libjq.so.1"], from: "/.jq\0", to: "/.jq/\0" },
+    Moved { files: &["bin/wget"], from: ".netrc\0", to: ".netrc/\0" },
 ];
 
 const PAGE: usize = 4096;

@@ -273,6 +273,7 @@ pub const OF_SOME: &[Rule] = &[
     whole(&["lib/libsensors.so.5"], "/etc/sensors.d", "/dev/sensors.d", "settings"),
     part(&["bin/gdb"], "/etc/gdb/gdbinit", "/.kpexec/gdbinit", "start file"),
     whole(&["bin/perf"], "/etc/perfconfig", "/.kpexec/perfrc", "settings that start programs"),
+    part(&["bin/perf"], "/tmp/perf-vdso", "/dev/shm/pvdso", "files it makes for a while"),
     whole(&["bin/nmap"], "%s/.nmap/%s", "/dev/%s%s", "scripts"),
     whole(
         &["lib/liblua5.3.so.0"],

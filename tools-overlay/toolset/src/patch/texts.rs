@@ -59,6 +59,12 @@ pub const TEXTS: &[Text] = &[
         why: "a script of the target's home folder",
     },
     Text {
+        file: COMPLETION,
+        from: "[[ -f /etc/slackware-version ]] && sysvdirs=(/etc/rc.d)",
+        to: "sysvdirs=(/dev/null)",
+        why: "names of the target's files become words of a command at every start",
+    },
+    Text {
         file: "lib/python3.11/subprocess.py",
         from: "else '/bin/sh')",
         to: "else '/.kpexec/bin/sh')",
