@@ -190,7 +190,8 @@ async fn t20_command_lines_and_environments_tell_nothing() -> Result<()> {
     for secret in [
         env!("CARGO_BIN_EXE_node-helper"),
         "node-helper",
-        "KPEXEC_",
+        "KPEXEC_CRI_SOCKET",
+        "KPEXEC_TOOLSET",
         "cri.sock",
         &node.folder.path().display().to_string(),
         &format!(" {}\n", node.container.pid),

@@ -96,7 +96,8 @@ async fn what_needs_a_root_of_its_own_is_said_to() -> Result<()> {
     // What is there, and cannot be run itself, is not what is missing.
     write_program(&node.container.path("/tmp/script"), "#!/tmp/app\n")?;
     let failure = refusal(&node, &["/tmp/script"]).await?;
-    let wanted = "/tmp/script is run by /tmp/app, which needs /no/such/thing, which the container lacks";
+    let wanted = "/tmp/script is run by /tmp/app, which needs /no/such/thing, \
+                  which the container lacks";
     assert_eq!(failure.message, wanted);
     Ok(())
 }

@@ -195,20 +195,11 @@ async fn join(
     starting: &mut Starting,
 ) -> Result<Joined, Error> {
     let who = who::who(context, asked, start.trust_target, container, target).await?;
-    let files = match &context.tools_pod {
-        Some(pod) => {
-            let (procfs, cri_socket) = (&context.procfs, &context.cri_socket);
-            ToolFiles::of_container(procfs, cri_socket, pod, start.tools_root).await?
-        }
-        None if start.tools_root => return Err(Error::Incomplete("tools image")),
-        None => ToolFiles::of_folder(&context.toolset)?,
-    };
-    let tools = &files.tools;
+    let files = tool_files(context, start.tools_root).await?;
     let command = start.argv.first().map(|program| program.to_vec());
     let target_programs = who.identity.target_programs;
-    let is_ours = |path: &Vec<u8>| !path.contains(&b'/') || tools.is_ours(path);
-    if let Some(program) = command.as_ref().filter(|path| !target_programs && !is_ours(path)) {
-        return Err(Error::NotOurs(String::from_utf8_lossy(program).into_owned()));
+    if !target_programs {
+        refuse_foreign(command.as_deref(), &files)?;
     }
     let credentials = &who.identity.credentials;
     let terminal_owner = owner(target, credentials.uid, credentials.gid)?;
@@ -234,7 +225,7 @@ async fn join(
         (Role::Null, open("/dev/null", null, Mode::empty()).map_err(Error::Null)?),
     ]);
     target.confirm()?;
-    let mut order = order(start, &who, container, target, &view, tools);
+    let mut order = order(start, &who, container, target, &view, &files.tools);
     files.resolve(&mut order.programs);
     let programs = order.programs.clone();
     let cgroup = starting.cgroup().await?;
@@ -253,6 +244,24 @@ async fn join(
     let mut started = started(&who.identity, target, context, has_cgroup, &view);
     started.notices.extend(entered.notes);
     Ok((shim, streams, receiver(exit_status)?, view, started, waiting))
+}
+
+async fn tool_files(context: &Context, as_root: bool) -> Result<ToolFiles, Error> {
+    let (procfs, cri_socket) = (&context.procfs, &context.cri_socket);
+    match &context.tools_pod {
+        Some(pod) => Ok(ToolFiles::of_container(procfs, cri_socket, pod, as_root).await?),
+        None if as_root => Err(Error::Incomplete("tools image")),
+        None => Ok(ToolFiles::of_folder(&context.toolset)?),
+    }
+}
+
+/// A name is searched among our programs only; a path says whose it is.
+fn refuse_foreign(command: Option<&[u8]>, files: &ToolFiles) -> Result<(), Error> {
+    let foreign = |path: &&[u8]| path.contains(&b'/') && !files.tools.is_ours(path);
+    match command.filter(foreign) {
+        Some(path) => Err(Error::NotOurs(String::from_utf8_lossy(path).into_owned())),
+        None => Ok(()),
+    }
 }
 
 /// What the view is made of, and what is kept of it.
