@@ -97,7 +97,11 @@ mod tests {
     #[test]
     fn no_equal_can_trace_a_role() {
         let mut dumpable = true;
-        main(|_| Ok(dumpable = prctl::get_dumpable()?)).unwrap();
+        main(|_| {
+            dumpable = prctl::get_dumpable()?;
+            Ok(())
+        })
+        .unwrap();
         // The tests that run beside this one are no role.
         prctl::set_dumpable(true).unwrap();
         assert!(!dumpable);

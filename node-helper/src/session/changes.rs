@@ -193,10 +193,10 @@ impl<W: Write> Layer<W> {
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
             return Err(Error::Read(path.to_owned(), Errno::INVAL));
         }
-        if about.st_nlink > 1 {
-            if let Some(first) = self.linked.get(&(about.st_dev, about.st_ino)).cloned() {
-                return self.link(&about, EntryType::Link, path, first.as_os_str());
-            }
+        if about.st_nlink > 1
+            && let Some(first) = self.linked.get(&(about.st_dev, about.st_ino)).cloned()
+        {
+            return self.link(&about, EntryType::Link, path, first.as_os_str());
         }
         let size = about.st_size.cast_unsigned();
         let all = self.size.saturating_add(size);
