@@ -81,6 +81,9 @@ pub(super) async fn relay(
     }
     match told {
         Told::TooLate => in_doubt("was withheld"),
+        Told::Status(status) if !is_possible(status) => {
+            in_doubt("was forged: no process ends like that")
+        }
         Told::Status(_) if forged => in_doubt("was forged: the command still ran"),
         Told::Status(status) if !with_target => match last_word(exit(status), all_gone) {
             Kind::Exit(exit) => conclude(exit, view, answers).await,
@@ -161,6 +164,13 @@ fn how(exit: &Exit) -> String {
 fn failure(message: &str, hint: &str) -> Kind {
     let reason = Reason::Helper.into();
     Kind::Failure(Failure { reason, message: message.to_owned(), hint: hint.to_owned() })
+}
+
+/// Whether wait(2) has such a status for a process that has ended.
+fn is_possible(status: i32) -> bool {
+    let exited = status & !0xff00 == 0;
+    let signaled = status & !0xff == 0 && (1..=64).contains(&libc::WTERMSIG(status));
+    exited || signaled
 }
 
 /// Reads a wait status: wait(2).
@@ -328,6 +338,16 @@ mod tests {
         let Kind::Failure(failure) = last_word(exit(3 << 8), false) else { panic!("a success") };
         assert_eq!(failure.reason(), Reason::Helper);
         assert!(failure.message.contains("exit code 3"), "{}", failure.message);
+    }
+
+    #[test]
+    fn noise_is_no_wait_status() {
+        for possible in [0, 3 << 8, 255 << 8, libc::SIGKILL, libc::SIGSEGV | 0x80, 64] {
+            assert!(is_possible(possible), "{possible:#x}");
+        }
+        for noise in [0x57, 0x7f, 0x137f, 0xffff, 0x1_0000, 0x109, -1, i32::MIN] {
+            assert!(!is_possible(noise), "{noise:#x}");
+        }
     }
 
     #[test]

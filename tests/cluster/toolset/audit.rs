@@ -44,6 +44,9 @@ const ALLOWED: &[(&str, &str)] = &[
 const ALLOWED_TO: &[(&str, &str, &str)] = &[
     ("gdb", "/lib/", "libraries of the process it looks at"),
     ("gdb", "/lib64/", "libraries of the process it looks at"),
+    ("gdb", "/usr/lib64/", "libraries of the process it looks at"),
+    ("iotop", "/.config/iotop/iotoprc", "which columns it shows"),
+    ("iotop", "/root/.config/iotop/iotoprc", "which columns it shows"),
     ("gdb", "/usr/lib/", "libraries of the process it looks at, their debugging information"),
     ("perf", "/usr/lib/debug", "debugging information of what it counts"),
 ];

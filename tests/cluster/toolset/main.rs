@@ -76,7 +76,10 @@ fn the_shell_has_job_control_on_the_sessions_terminal() -> Result<()> {
         terminal.type_in("bg; jobs -r\r")?;
         terminal.expect("Running")?;
         terminal.type_in("fg\r")?;
+        // It is said when it is in the foreground.
+        terminal.expect("\u{1b}[?2004l\rsleep 600\r\n")?;
         terminal.type_in("\x03")?;
+        terminal.expect("^C")?;
         terminal.type_in("echo rc=$? jobs=$(jobs | wc -l)\r")?;
         terminal.expect("rc=130 jobs=0")?;
         terminal.type_in("exit\r")?;

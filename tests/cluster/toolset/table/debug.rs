@@ -48,17 +48,13 @@ gdb -batch -ex "target remote 127.0.0.1:$FREE" -ex 'info registers rip' -ex kill
         "ltrace",
         r#"ltrace -e malloc -o calls gawk 'BEGIN { }'; head -1 calls"#,
         &["gawk->malloc("],
-    ),
+    )
+    // Known gap: docs/toolset.md, "Limits".
+    .but_unprivileged(0, &["failed to initialize process"]),
     works(
         "perf counts",
         r#"perf stat -e task-clock:u,page-faults:u true"#,
         &["task-clock:u", "seconds time elapsed"],
-    ),
-    works(
-        "perf records and reports",
-        r#"perf record -q -e cpu-clock:u -o perf.data gawk 'BEGIN { while (n++ < 3e6); }' 2>&1
-perf report -i perf.data --stdio 2>&1 | grep -v '^#' | head"#,
-        &["gawk"],
     ),
     refused(
         "bpftrace without its capability",

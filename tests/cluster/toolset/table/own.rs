@@ -23,6 +23,12 @@ const DISTROLESS: &[Row] =
 const MUSL: &[Row] = &[
     works("the target's program on musl", "/app --libc", &["this app runs on another libc"]),
     works(
+        "gdb of the target's process on musl",
+        "gdb -p 1 -batch -ex 'info threads' -ex 'p requests_served > 0'",
+        &["worker-1", "worker-3", "$1 = 1"],
+    )
+    .but_unprivileged(1, &["ptrace: Operation not permitted."]),
+    works(
         "the target's shell",
         r#"/bin/sh -c 'echo $0 | /bin/sed s/sh/busybox/; export -p | /bin/grep HOME'"#,
         &["/bin/busybox\nexport HOME="],

@@ -36,9 +36,16 @@ tc qdisc add dev lo root pfifo limit 7 && tc qdisc show dev lo; tc qdisc del dev
         r#"bpftrace -e 'interval:ms:50 { @n = count(); printf("ticked as %d\n", pid > 0); exit(); }'"#,
         &["ticked as"],
     ),
+    // Without the capability CRI-O's filter does not let it through.
+    works(
+        "perf records and reports",
+        r#"perf record -q -e cpu-clock:u -o perf.data gawk 'BEGIN { while (n++ < 3e6); }' 2>&1
+perf report -i perf.data --stdio 2>&1 | grep -v '^#' | head"#,
+        &["gawk"],
+    ),
     works(
         "bpftool",
-        r#"bpftool btf dump file /sys/kernel/btf/vmlinux | grep -m1 "'task_struct' size"#,
+        r#"bpftool btf dump file /sys/kernel/btf/vmlinux | grep -m1 "'task_struct' size""#,
         &["STRUCT 'task_struct'"],
     ),
     works("iotop", r#"iotop -b -n 1 -d 1 | head -3"#, &["DISK READ"]),

@@ -59,7 +59,7 @@ printf 'b 2\na 1\n' | sort | join - <(printf 'a x\nb y\n') | paste -sd,
         &["root root", "4\n", "/app"],
     )
     .but_unprivileged(
-        1,
+        2,
         &["root root", "4\n", "cannot read symbolic link '/proc/1/exe': Permission denied"],
     ),
     works(

@@ -49,7 +49,10 @@ shows less 4730 && ! shows less 4701 >/dev/null && echo found"#,
     works(
         "tmux splits",
         r#"terminal mux 'sleep 60'; tmux -S "$W/tmux" split-window -t mux 'sleep 61'
-tmux -S "$W/tmux" list-panes -t mux -F '#{pane_index} #{pane_current_command}'"#,
+for ((i = 0; i < 99; i++)); do
+	panes=$(tmux -S "$W/tmux" list-panes -t mux -F '#{pane_index} #{pane_current_command}')
+	case $panes in *'1 sleep') break ;; esac; sleep .03
+done; echo "$panes""#,
         &["0 sleep\n1 sleep"],
     ),
     works(

@@ -268,6 +268,13 @@ pub const OF_SOME: &[Rule] = &[
     whole(GIT, "%s/.config/%s/%s", "/.kpexec/%s%s%s", "settings that start programs"),
     // `site` is in the interpreter itself; `~` and an absolute path are the path.
     whole(&["bin/python3.11", "lib/libpython3.11.so.1.0"], ".local", "/dev/n", "modules"),
+    // The session's own, and gone with it.
+    whole(
+        &["bin/python3.11", "lib/libpython3.11.so.1.0"],
+        ".python_history",
+        "/dev/shm/pyhist",
+        "what was typed is not left in the target",
+    ),
     whole(&["lib/libsensors.so.5"], "/etc/sensors3.conf", "/dev/sensors3.conf", "settings"),
     whole(&["lib/libsensors.so.5"], "/etc/sensors.conf", "/dev/sensors.conf", "settings"),
     whole(&["lib/libsensors.so.5"], "/etc/sensors.d", "/dev/sensors.d", "settings"),
