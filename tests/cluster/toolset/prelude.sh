@@ -9,7 +9,8 @@ export TLS HTTPS FREE
 
 # terminal NAME COMMAND: runs it on a terminal of its own.
 terminal() {
-	tmux -S "$W/tmux" new-session -d -s "$1" -x 100 -y 30 "$2"
+	# Else the server may be about to end with the terminal before.
+	tmux -S "$W/tmux" new-session -d -s "$1" -x 100 -y 30 "$2" ';' set-option -s exit-empty off
 }
 
 # keys NAME KEY...: types there.
