@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use node_helper::seccomp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
+use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -154,7 +155,9 @@ impl FakeContainer {
         let _ended = pidfd_send_signal(&self.pidfd, Signal::KILL);
         let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
         let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        ensure!(poll(&mut ended, Some(&patience))? == 1, "the container does not end");
+        // Another container of this process that ends interrupts it: SIGCHLD.
+        let ready = retry_on_intr(|| poll(&mut ended, Some(&patience)))?;
+        ensure!(ready == 1, "the container does not end");
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::retry_on_intr;
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -161,7 +162,7 @@ impl Drop for Shim {
         self.signal(Signal::KILL);
         let mut poll = [PollFd::new(&self.pidfd, PollFlags::IN)];
         let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-        let _late = rustix::event::poll(&mut poll, Some(&moment));
+        let _late = retry_on_intr(|| rustix::event::poll(&mut poll, Some(&moment)));
         self.reap();
     }
 }
