@@ -26,20 +26,10 @@ pub fn lines(target: &Target, started: &Started, cli: &Cli) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Rights;
 
     #[test]
     fn three_short_lines() {
-        let target = Target {
-            namespace: "prod".into(),
-            pod: "web-0".into(),
-            pod_uid: "u-1".into(),
-            container: "app".into(),
-            runtime: "containerd".into(),
-            container_id: "4f2a".into(),
-            node: "node7".into(),
-            rights: Rights::default(),
-        };
+        let target = Target::example();
         let started =
             Started { summary: "uid 0, gid 0, 15 capabilities".into(), ..Started::default() };
         let lines = |flags: &str| {

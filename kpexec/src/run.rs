@@ -313,20 +313,10 @@ mod tests {
     use std::ffi::OsString;
 
     use super::*;
-    use crate::target::Rights;
 
     #[test]
     fn the_first_message_says_all_that_was_asked() {
-        let target = Target {
-            namespace: "prod".into(),
-            pod: "web".into(),
-            pod_uid: "u-1".into(),
-            container: "app".into(),
-            runtime: "containerd".into(),
-            container_id: "4f2a".into(),
-            node: "node7".into(),
-            rights: Rights::default(),
-        };
+        let target = Target::example();
         let message = |args: &str| {
             let args = args.split_whitespace().map(OsString::from);
             let cli = Cli::parse_args(args).unwrap();

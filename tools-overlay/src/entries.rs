@@ -40,7 +40,7 @@ pub(crate) fn take_all(
     for entry in Dir::read_from(root).context("read", "the target's root")? {
         let entry = entry.context("read", "the target's root")?;
         let name = entry.file_name();
-        if name == c"." || name == c".." || wishes.tools_root && name == c"target" {
+        if name == c"." || name == c".." {
             continue;
         }
         // From the folder itself, where it says so: the root of a mount whose
@@ -76,7 +76,7 @@ fn take(
     wishes: &Wishes,
 ) -> Result<Option<Content>, Error> {
     let shown = || format!("/{}", name.to_string_lossy());
-    Ok(match plan::entry(name.to_bytes(), kind) {
+    Ok(match plan::entry(name.to_bytes(), kind, wishes) {
         Entry::Directory => clone(root, name, kind, wishes)?.map(Content::Directory),
         Entry::File => clone(root, name, kind, wishes)?.map(Content::File),
         Entry::Symlink => match readlinkat(root, name, Vec::new()) {

@@ -70,8 +70,8 @@ pub const MOST_ENTRIES: usize = 512;
 /// that the target uses too is hidden rather than believed. Devices, sockets
 /// and FIFOs directly below `/` are left out: `/` of the view is `nodev`, and
 /// nothing of use lies there.
-pub fn entry(name: &[u8], kind: FileType) -> Entry {
-    if is_ours(name) {
+pub fn entry(name: &[u8], kind: FileType, wishes: &Wishes) -> Entry {
+    if is_ours(name) || wishes.tools_root && name == b"target" {
         return Entry::Skipped;
     }
     match kind {
@@ -82,7 +82,7 @@ pub fn entry(name: &[u8], kind: FileType) -> Entry {
     }
 }
 
-/// Whether the view has something of its own by this name directly under `/`.
+/// Whether every view has something of its own by this name directly under `/`.
 pub fn is_ours(name: &[u8]) -> bool {
     matches!(name, b"dev" | b"proc" | b".kpexec")
 }
@@ -167,14 +167,18 @@ mod tests {
     fn what_the_target_has_under_our_names_is_hidden() {
         for name in [&b"dev"[..], b"proc", b".kpexec"] {
             for kind in [FileType::Directory, FileType::Symlink, FileType::RegularFile] {
-                assert_eq!(entry(name, kind), Entry::Skipped);
+                assert_eq!(entry(name, kind, &Wishes::default()), Entry::Skipped);
             }
         }
+        let below = Wishes { tools_root: true, ..Wishes::default() };
+        assert_eq!(entry(b"target", FileType::Directory, &below), Entry::Skipped);
     }
 
     #[test]
     fn files_links_and_odd_nodes() {
+        let entry = |name, kind| entry(name, kind, &Wishes::default());
         assert_eq!(entry(b"etc", FileType::Directory), Entry::Directory);
+        assert_eq!(entry(b"target", FileType::Directory), Entry::Directory);
         assert_eq!(entry(b"lib", FileType::Symlink), Entry::Symlink);
         assert_eq!(entry(b"app", FileType::RegularFile), Entry::File);
         assert_eq!(entry(b"sda", FileType::BlockDevice), Entry::Skipped);

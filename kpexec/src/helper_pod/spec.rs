@@ -228,21 +228,8 @@ mod tests {
     use crate::cli::{IdentityFlags, Profile};
     use crate::target::Rights;
 
-    fn target() -> Target {
-        Target {
-            namespace: "prod".into(),
-            pod: "web-0".into(),
-            pod_uid: "3b0e17a5-5a0e-4d6c-9a31-0f6f1c2d7e11".into(),
-            container: "app".into(),
-            runtime: "containerd".into(),
-            container_id: "4f2a".into(),
-            node: "node7".into(),
-            rights: Rights::default(),
-        }
-    }
-
     fn check(file: &str, cri_socket: &str, flags: &IdentityFlags) {
-        check_for(&target(), file, cri_socket, flags);
+        check_for(&Target::example(), file, cri_socket, flags);
     }
 
     fn check_for(target: &Target, file: &str, cri_socket: &str, flags: &IdentityFlags) {
@@ -300,7 +287,7 @@ mod tests {
     #[test]
     fn parity_has_a_helper_that_has_what_the_target_has() {
         let added = CapabilitySet::from_name("IPC_LOCK").unwrap();
-        let target = Target { rights: Rights { added, unconfined: true }, ..target() };
+        let target = Target { rights: Rights { added, unconfined: true }, ..Target::example() };
         let parity = IdentityFlags { profile: Some(Profile::Target), ..IdentityFlags::default() };
         check_for(&target, "helper-pod-target.yaml", "/var/run/crio/crio.sock", &parity);
     }
@@ -308,7 +295,7 @@ mod tests {
     #[test]
     fn tools_of_another_image_are_a_container_without_rights() {
         let identity = Identity::from_flags(&IdentityFlags::default()).unwrap();
-        let target = target();
+        let target = Target::example();
         for (root, file) in [(false, "helper-pod-tools.yaml"), (true, "helper-pod-tools-root.yaml")]
         {
             let tools_image = Some(ToolsImage { name: "registry.test/tools:1", root });

@@ -35,6 +35,21 @@ pub struct Target {
 }
 
 impl Target {
+    /// One for tests.
+    #[cfg(test)]
+    pub fn example() -> Self {
+        Self {
+            namespace: "prod".into(),
+            pod: "web-0".into(),
+            pod_uid: "3b0e17a5-5a0e-4d6c-9a31-0f6f1c2d7e11".into(),
+            container: "app".into(),
+            runtime: "containerd".into(),
+            container_id: "4f2a".into(),
+            node: "node7".into(),
+            rights: Rights::default(),
+        }
+    }
+
     /// As it travels to the helper.
     pub fn to_protocol(&self) -> kpexec_protocol::Target {
         kpexec_protocol::Target {

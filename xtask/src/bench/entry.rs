@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::samples::{Samples, Summary};
+use super::samples::{Samples, Summary, thousandths};
 
 /// What a row is called, and its way and phase.
 type Row = (&'static str, &'static str, &'static str);
@@ -67,7 +67,7 @@ fn table(text: &mut String, samples: &Samples, title: &str, rows: &[Row]) -> Res
     writeln!(text, "{title:<34}{:>8}{:>8}{:>8}", "median", "p95", "min")?;
     for (what, way, phase) in rows {
         let Summary { median, p95, least, .. } = samples.of(way, phase)?;
-        let [median, p95, least] = [median, p95, least].map(milliseconds);
+        let [median, p95, least] = [median, p95, least].map(thousandths);
         writeln!(text, "{what:<34}{median:>8}{p95:>8}{least:>8}")?;
     }
     Ok(())
@@ -81,17 +81,11 @@ fn bar(what: &str, ours: Summary, peer: Summary, most: u64) -> String {
     let ratio = ours.median * 100 / peer.median.max(1);
     format!(
         "{what}: {sign}{} ms, {}.{:02} times nsenter; bar +{} ms: {verdict}",
-        milliseconds(more),
+        thousandths(more),
         ratio / 100,
         ratio % 100,
-        milliseconds(most)
+        thousandths(most)
     )
-}
-
-/// Microseconds as milliseconds with two decimals.
-fn milliseconds(micros: u64) -> String {
-    let hundredths = (micros + 5) / 10;
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 #[cfg(test)]
@@ -109,14 +103,6 @@ mod tests {
         assert!(bar("x", of(4701), of(1700), 3000).ends_with("MISSED"));
         let faster = bar("x", of(1000), of(2000), 3000);
         assert_eq!(faster, "x: -1.00 ms, 0.50 times nsenter; bar +3.00 ms: met");
-    }
-
-    #[test]
-    fn milliseconds_are_rounded() {
-        assert_eq!(milliseconds(0), "0.00");
-        assert_eq!(milliseconds(1234), "1.23");
-        assert_eq!(milliseconds(1235), "1.24");
-        assert_eq!(milliseconds(12_996), "13.00");
     }
 
     #[test]

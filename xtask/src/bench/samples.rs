@@ -50,9 +50,23 @@ pub struct Summary {
     pub p95: u64,
 }
 
+/// With two decimals: microseconds as milliseconds, thousandths as a ratio.
+pub fn thousandths(number: u64) -> String {
+    let hundredths = (number + 5) / 10;
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousandths_are_rounded() {
+        assert_eq!(thousandths(0), "0.00");
+        assert_eq!(thousandths(1234), "1.23");
+        assert_eq!(thousandths(1235), "1.24");
+        assert_eq!(thousandths(12_996), "13.00");
+    }
 
     #[test]
     fn ranks_are_numbers_that_were_measured() {

@@ -7,7 +7,7 @@ use std::process::Command;
 use ::toolset::{Built, Profile};
 use anyhow::Result;
 
-use super::samples::Samples;
+use super::samples::{Samples, thousandths};
 use super::start::TOOLS;
 use crate::run;
 
@@ -52,12 +52,6 @@ pub fn versions() -> Result<String> {
 fn megabytes(bytes: u64) -> String {
     let tenths = (bytes + 50_000) / 100_000;
     format!("{}.{}", tenths / 10, tenths % 10)
-}
-
-/// With two decimals: microseconds as milliseconds, thousandths as a ratio.
-fn thousandths(number: u64) -> String {
-    let hundredths = (number + 5) / 10;
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 #[cfg(test)]

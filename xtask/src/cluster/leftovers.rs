@@ -3,7 +3,7 @@
 //! what is left of one whose processes are gone.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -90,16 +90,20 @@ pub fn remove_all(cgroups: &Cgroups) -> Result<()> {
     host::restore()?;
     // The owner's name goes last, with the folder: what is left by a `down`
     // that is itself killed is still known to be leftovers.
-    match fs::remove_dir_all(layout::STATE) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", layout::STATE))
-        }
-        _ => Ok(()),
-    }
+    remove_folder(layout::STATE.as_ref())
+}
+
+/// Removes a folder with everything in it, if it is there.
+pub fn remove_folder(path: &Path) -> Result<()> {
+    removed(path, fs::remove_dir_all(path))
 }
 
 fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    removed(path, fs::remove_file(path))
+}
+
+fn removed(path: &Path, result: io::Result<()>) -> Result<()> {
+    match result {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }

@@ -3,7 +3,6 @@
 //! is kept in the cache and only copied to the registry of each cluster.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::layout::{self, REGISTRY};
+use super::leftovers::remove_folder;
 use super::{decoys, roots};
 use crate::buildah::{self, Buildah, Layers};
 use crate::digest::Inputs;
@@ -43,7 +43,7 @@ pub fn build_missing() -> Result<()> {
     }
     println!("image {NAME}: building (the first time ~1 min)");
     let unfinished = folder.with_extension("unfinished");
-    remove(&unfinished)?;
+    remove_folder(&unfinished)?;
     fs::create_dir_all(&unfinished)?;
     let context = unfinished.join("context");
     let root = context.join("root");
@@ -55,7 +55,7 @@ pub fn build_missing() -> Result<()> {
     buildah.build(&recipe(), &context, NAME, Layers::One)?;
     buildah.keep(NAME, &unfinished.join("image"))?;
     buildah.remove_storage()?;
-    remove(&context)?;
+    remove_folder(&context)?;
     // Only a complete folder ever has the final name.
     Ok(fs::rename(&unfinished, &folder)?)
 }
@@ -134,7 +134,7 @@ fn debian_in(targets: &str) -> Option<&str> {
 
 fn slim(root: &Path) -> Result<()> {
     for folder in LEFT_OUT {
-        remove(&root.join(folder))?;
+        remove_folder(&root.join(folder))?;
     }
     for entry in fs::read_dir(root.join("usr/lib/x86_64-linux-gnu"))? {
         let path = entry?.path();
@@ -143,15 +143,6 @@ fn slim(root: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
