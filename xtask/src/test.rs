@@ -22,7 +22,8 @@ const LONG_VARIABLE: &str = "KPEXEC_LONG";
 /// Which tests.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Also what takes minutes: the cluster killed at many moments of `up`, the full toolset twice
+    /// Also what takes minutes: the cluster killed at many moments of `up`, the
+    /// full toolset built twice
     #[arg(long)]
     long: bool,
 }

@@ -18,8 +18,8 @@ pub struct ToolsFlags {
     ///
     /// It is started beside the helper for the sake of its files, and none of its
     /// programs runs before you say so. To pull it counts as the helper's start:
-    /// --helper-timeout. Static programs run as they are; what
-    /// looks for files of its own, its loader for one, finds the container's at /.
+    /// --helper-timeout. Static programs run as they are; what looks for files of
+    /// its own, its loader for one, finds the container's at /.
     #[arg(long, value_name = "IMAGE", conflicts_with = "toolset")]
     pub tools_image: Option<String>,
 

@@ -240,9 +240,10 @@ fn read(root: BorrowedFd<'_>, path: &OsStr, limit: Limit) -> Result<Vec<u8>, Cod
     if text.len() as u64 > largest { Err(Code::TOO_LARGE) } else { Ok(text) }
 }
 
-/// Opens a regular file, and nothing else, and tells its size: opening alone lets a watchdog reset
-/// the node and a tape rewind. What is opened is the inode that was looked at,
-/// through our own `/proc`; by its path it may be another one by then.
+/// Opens a regular file, and nothing else, and tells its size: opening alone
+/// lets a watchdog reset the node and a tape rewind. What is opened is the inode
+/// that was looked at, through our own `/proc`; by its path it may be another one
+/// by then.
 fn open_regular(root: BorrowedFd<'_>, path: &OsStr) -> Result<(OwnedFd, u64), Code> {
     /// `EAGAIN` is a rename elsewhere that raced with a `..`: openat2(2).
     const ATTEMPTS: usize = 8;
