@@ -1,9 +1,12 @@
 //! Counts what libtest prints: its `test result:` lines for the numbers, its
-//! `... ignored` lines for the reasons.
+//! `... ignored` lines for the reasons. What failed tests said is kept, to be
+//! said again at the end.
 
 /// Ignored tests with this in their reason are run by `cargo xtask test`
 /// itself, at another moment: they are not skipped.
 const RUN_ELSEWHERE: &str = "cargo xtask test runs it";
+/// Lines of one failed test that are said again; the first say why.
+const MOST_LINES: usize = 40;
 
 /// The sum over all test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -14,11 +17,16 @@ pub struct Report {
     pub failed: usize,
     /// Each skipped test with its reason.
     pub skipped: Vec<String>,
+    /// Each failed test with what it said, but for the backtrace.
+    pub failures: Vec<String>,
+    /// How many more lines belong to the last of them.
+    lines_left: usize,
 }
 
 impl Report {
     /// Takes in one line of a test program's output.
     pub fn read(&mut self, line: &str) {
+        self.keep_failure(line);
         if let Some(counts) = line.trim().strip_prefix("test result: ") {
             self.passed += count(counts, " passed");
             self.failed += count(counts, " failed");
@@ -27,6 +35,23 @@ impl Report {
         {
             let reason = if reason.is_empty() { "no reason given" } else { reason };
             self.skipped.push(format!("{name}: {reason}"));
+        }
+    }
+
+    fn keep_failure(&mut self, line: &str) {
+        let name = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----"));
+        if let Some(name) = name {
+            self.failures.push(name.to_owned());
+            self.lines_left = MOST_LINES;
+        } else if line == "failures:" || line.to_lowercase().starts_with("stack backtrace:") {
+            self.lines_left = 0;
+        } else if self.lines_left > 0
+            && !line.trim().is_empty()
+            && let Some(failure) = self.failures.last_mut()
+        {
+            self.lines_left -= 1;
+            *failure += "\n  ";
+            *failure += line;
         }
     }
 
@@ -101,6 +126,18 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; 
         let mut report = read(OUTPUT);
         report.end_of_run(false, 0);
         assert_eq!(report.failed, 2);
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_kept_without_backtraces() {
+        let long = "line\n".repeat(MOST_LINES + 1);
+        let report = read(&format!(
+            "noise\n---- a::b stdout ----\nError: no\n\nfault\nStack backtrace:\n   0: x\n\
+             ---- c stdout ----\n{long}\nfailures:\n    a::b\n    c\n"
+        ));
+        assert_eq!(report.failures.len(), 2);
+        assert_eq!(report.failures[0], "a::b\n  Error: no\n  fault");
+        assert_eq!(report.failures[1].lines().count(), 1 + MOST_LINES);
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub fn test(options: &Options) -> Result<ExitCode> {
     let mut report = Report::default();
     let checked = check::check();
     let run = run_tests(options, &mut report);
+    for failure in &report.failures {
+        println!("failed: {failure}");
+    }
     for skipped in &report.skipped {
         println!("skipped: {skipped}");
     }
