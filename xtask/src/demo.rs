@@ -128,7 +128,10 @@ mod tests {
         let demo = include_str!("../../tests/cluster/manifests/demo.yaml");
         assert_eq!(pods_in(demo), ["distroless", "distroless-crio", "busybox", "busybox-crio"]);
         let fixtures = include_str!("../../tests/cluster/manifests/fixtures.yaml");
-        assert_eq!(pods_in(fixtures), ["userns", "userns-crio", "gvisor", "multi"]);
+        assert_eq!(
+            pods_in(fixtures),
+            ["userns", "userns-crio", "gvisor", "multi", "volumes", "volumes-crio"]
+        );
         let roots = include_str!("../../tests/cluster/manifests/roots.yaml");
         assert_eq!(pods_in(roots).len(), 8);
     }
