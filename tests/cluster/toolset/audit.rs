@@ -48,7 +48,7 @@ const ALLOWED_TO: &[(&str, &str, &str)] = &[
     ("iotop", "/.config/iotop/iotoprc", "which columns it shows"),
     ("iotop", "/root/.config/iotop/iotoprc", "which columns it shows"),
     ("gdb", "/usr/lib/", "libraries of the process it looks at, their debugging information"),
-    ("perf", "/usr/lib/debug", "debugging information of what it counts"),
+    ("perf", "/usr/lib/debug/", "debugging information of what it counts"),
 ];
 
 /// What gdb would run, if it found it beside the libraries it looks at.

@@ -59,12 +59,12 @@ impl Session<'_> {
         let port = if self.uid == 0 { "20000" } else { "20100" };
         let port = format!("--env=PORT={port}");
         let me = format!("--env=ME={}", self.user_name());
-        let mut arguments = vec!["-u", &user, &port, &me];
+        let mut arguments = vec!["--toolset", "full", "-u", &user, &port, &me];
         arguments.extend(flags);
         arguments.extend([&pod, "--"]);
         arguments.extend(command);
         let mut kpexec = kpexec(&arguments);
-        kpexec.env("KPEXEC_HELPER_IMAGE", full_image());
+        kpexec.env("KPEXEC_HELPER_IMAGE_FULL", full_image());
         kpexec
     }
 

@@ -13,6 +13,12 @@ pub const ROWS: &[Row] = &[
         r#"curl -sSv "https://localhost:$TLS/page.txt"; echo "rc=$?""#,
         &["CAfile: /.kpexec/", "rc=60"],
     ),
+    works(
+        "the toolset's own authorities are trusted",
+        r#"sed '/^-----END/q' /.kpexec/certs/ca-certificates.crt >root.pem; openssl verify root.pem
+python3 -c 'import ssl; print("python:", len(ssl.create_default_context().get_ca_certs()) > 100)'"#,
+        &["root.pem: OK", "python: True"],
+    ),
     works("curl -k", r#"curl -sSk "https://localhost:$TLS/page.txt""#, &["served over TLS"]),
     works(
         "curl to the API server",

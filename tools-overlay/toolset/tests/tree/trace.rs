@@ -32,8 +32,6 @@ const THE_TARGETS: &[&str] = &[
     "/run/mount",
     "/run/netns",
     "/var/run/netns",
-    "/root/.jq",
-    "/root/.netrc",
     "/root/.wget/hsts",
 ];
 
@@ -56,10 +54,9 @@ const WITHOUT_EFFECT: &[&str] = &[
     // gdb: prefixes it was built with, and old commands.
     "/usr",
     "/.gdb_history",
-    // bash-completion, for services to complete.
+    // bash-completion asks whether they are there, and takes neither.
     "/etc/init.d",
     "/etc/rc.d/init.d",
-    "/etc/slackware-version",
     // Standard input and output, as less and zstd call them.
     "/-",
     r"/*stdin*\\",
