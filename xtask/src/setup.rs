@@ -18,7 +18,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("debootstrap", "makes the test root with an old glibc"),
     ("dnsmasq-base", "the cluster's DNS server"),
     ("docker-registry", "the cluster's own registry"),
-    ("gcc", "links Rust and cgo, builds pinns, pause and the distroless app"),
+    ("gcc", "links Rust and cgo, builds pinns, pause and the pods' app"),
     ("iproute2", "the nodes' links"),
     ("iptables", "used by the CNI plugins"),
     ("libc6-dev", "static glibc for the node helper"),

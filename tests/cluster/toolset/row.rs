@@ -17,6 +17,8 @@ pub struct Row {
     pub script: &'static str,
     root: Expected,
     other: Expected,
+    /// Whether `other` is of users only that are not the target's own.
+    of_strangers: bool,
 }
 
 /// What comes of it: an exit code, and texts that are all in the output.
@@ -29,7 +31,7 @@ struct Expected {
 /// A row that works for every user, with these texts in its output.
 pub const fn works(name: &'static str, script: &'static str, says: &'static [&'static str]) -> Row {
     let expected = Expected { code: 0, says };
-    Row { name, script, root: expected, other: expected }
+    Row { name, script, root: expected, other: expected, of_strangers: false }
 }
 
 /// A row that is refused to every user, by the tool's own words.
@@ -40,13 +42,24 @@ pub const fn refused(
     says: &'static [&'static str],
 ) -> Row {
     let expected = Expected { code, says };
-    Row { name, script, root: expected, other: expected }
+    Row { name, script, root: expected, other: expected, of_strangers: false }
 }
 
 impl Row {
     /// But a user without privileges gets this.
     pub const fn but_unprivileged(self, code: i32, says: &'static [&'static str]) -> Self {
         Self { other: Expected { code, says }, ..self }
+    }
+
+    /// But a user without privileges gets this, unless it is the target's own,
+    /// with the same groups: then it may do what root may.
+    pub const fn but_strangers(self, code: i32, says: &'static [&'static str]) -> Self {
+        Self { other: Expected { code, says }, of_strangers: true, ..self }
+    }
+
+    /// The row in a target whose own user the matrix's is.
+    pub const fn for_the_targets_user(self) -> Self {
+        if self.of_strangers { Self { other: self.root, ..self } } else { self }
     }
 
     fn expected(&self, uid: u32) -> Expected {
@@ -129,6 +142,17 @@ mod tests {
         assert!(faults(&ROWS, 0, &good).is_empty());
         let faults = faults(&ROWS, 7, &good);
         assert_eq!(faults, ["b: exit code 0, expected 1; missing [\"no\"]; it said:\nx"]);
+    }
+
+    #[test]
+    fn strangers_get_less_than_the_targets_user() {
+        let row = works("a", "cat", &["text"]).but_strangers(1, &["denied"]);
+        let denied = format!("\n{MARK} 0\n{}\n", ended("denied", 1));
+        assert!(faults(&[row], 7, &denied).is_empty());
+        assert_eq!(faults(&[row.for_the_targets_user()], 7, &denied).len(), 1);
+        // Another lack of privileges stays one.
+        let row = works("a", "cat", &["text"]).but_unprivileged(1, &["denied"]);
+        assert!(faults(&[row.for_the_targets_user()], 7, &denied).is_empty());
     }
 
     #[test]

@@ -19,7 +19,7 @@ type Stage = fn(&Path) -> Result<()>;
 const IMAGES: &[(&str, &str, Stage)] = &[
     ("pause", "pause", stage_pause),
     ("busybox", "busybox", stage_busybox),
-    ("distroless", "distroless", stage_distroless),
+    ("distroless", "roots", stage_distroless),
     ("scratch", "roots", roots::stage_scratch),
     ("musl", "roots", roots::stage_musl),
     ("broken-libc", "roots", roots::stage_broken_libc),
@@ -45,7 +45,9 @@ fn source(name: &str) -> PathBuf {
 }
 
 fn stage_pause(context: &Path) -> Result<()> {
-    compile(&source("pause").join("pause.c"), &context.join("pause"))
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-std=c11", "-D_GNU_SOURCE", "-Os", "-Wall", "-Werror", "-static", "-s", "-o"]);
+    run::quietly(gcc.arg(context.join("pause")).arg(source("pause").join("pause.c")))
 }
 
 fn stage_distroless(context: &Path) -> Result<()> {
@@ -57,7 +59,7 @@ fn stage_distroless(context: &Path) -> Result<()> {
          nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n",
     )?;
     fs::write(root.join("etc/group"), "root:x:0:\nnonroot:x:65532:\n")?;
-    compile(&source("distroless").join("app.c"), &root.join("app"))
+    roots::compile(&["gcc", "-static"], &root)
 }
 
 fn stage_busybox(context: &Path) -> Result<()> {
@@ -94,10 +96,4 @@ pub fn stage_root(root: &Path) -> Result<()> {
     }
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     Ok(())
-}
-
-fn compile(source: &Path, program: &Path) -> Result<()> {
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-std=c11", "-D_GNU_SOURCE", "-Os", "-Wall", "-Werror", "-static", "-s", "-o"]);
-    run::quietly(gcc.arg(program).arg(source))
 }

@@ -9,19 +9,19 @@ pub const ROWS: &[Row] = &[
 grep -q 'worker' /proc/1/task/*/comm && test "$(cut -d' ' -f1 trace | sort -u | wc -l)" -ge 3 && echo all-threads"#,
         &["nanosleep(", "all-threads"],
     )
-    .but_unprivileged(1, &["attach: ptrace(PTRACE_SEIZE, 1): Operation not permitted"]),
+    .but_strangers(1, &["attach: ptrace(PTRACE_SEIZE, 1): Operation not permitted"]),
     works(
         "strace counts",
         r#"timeout -s INT .6 strace -f -c -p 1; strace -c -o counts ls / >/dev/null; grep execve counts"#,
         &["nanosleep", "execve"],
     )
-    .but_unprivileged(0, &["attach: ptrace(PTRACE_SEIZE, 1): Operation not permitted", "execve"]),
+    .but_strangers(0, &["attach: ptrace(PTRACE_SEIZE, 1): Operation not permitted", "execve"]),
     works(
         "gdb of the target's process: threads and backtrace",
         r#"gdb -p 1 -batch -ex 'info threads' -ex 'thread apply all bt' -ex 'p requests_served > 0'"#,
         &["worker-1", "worker-3", "wait_for_request ()", "serve_requests (", "worker (", "$1 = 1"],
     )
-    .but_unprivileged(1, &["ptrace: Operation not permitted."]),
+    .but_strangers(1, &["ptrace: Operation not permitted."]),
     works(
         "gdb runs a program",
         r#"gdb -batch -ex 'break exit' -ex run -ex bt -ex 'info sharedlibrary' --args /.kpexec/bin/true"#,
@@ -43,7 +43,7 @@ gdb -batch -ex "target remote 127.0.0.1:$FREE" -ex 'info registers rip' -ex kill
         r#"gdb -p 1 -batch -ex 'generate-core-file core' 2>&1 | grep -v LWP; file core; rm -f core"#,
         &["ELF 64-bit LSB core file", "/app"],
     )
-    .but_unprivileged(0, &["ptrace: Operation not permitted."]),
+    .but_strangers(0, &["ptrace: Operation not permitted."]),
     works(
         "ltrace",
         r#"ltrace -e malloc -o calls gawk 'BEGIN { }'; head -1 calls"#,

@@ -6,7 +6,6 @@ use crate::row::{Row, works};
 /// The rows of a root.
 pub fn rows(root: &str) -> &'static [Row] {
     match root {
-        "distroless" => DISTROLESS,
         "musl" => MUSL,
         "old-glibc" => OLD_GLIBC,
         // Roots whose only program is static.
@@ -16,9 +15,6 @@ pub fn rows(root: &str) -> &'static [Row] {
 
 const STATIC: &[Row] =
     &[works("the target's static program", "/app --libc", &["this app runs on glibc 2.36"])];
-
-const DISTROLESS: &[Row] =
-    &[works("the target's static program", "/app || echo $?", &["usage: app --serve\n2"])];
 
 const MUSL: &[Row] = &[
     works("the target's program on musl", "/app --libc", &["this app runs on another libc"]),

@@ -22,14 +22,14 @@ sleep 6001 & while ! pgrep -x sleep >/dev/null; do :; done; $by; wait "$!"; echo
         r#"lsof -n -P -p 1; lsof -n -P -i "TCP:$TLS" -s TCP:LISTEN"#,
         &["txt", "/app", "(LISTEN)"],
     )
-    .but_unprivileged(0, &["/proc/1/exe (readlink: Permission denied)", "(LISTEN)"]),
+    .but_strangers(0, &["/proc/1/exe (readlink: Permission denied)", "(LISTEN)"]),
     works(
         "free, uptime, vmstat",
         r#"free -m; uptime; vmstat; slabtop --version; pmap "$$" | tail -1"#,
         &["Mem:", "load average", "swpd", "total"],
     ),
     works("memory map of the target", r#"pmap 1"#, &["/app", "total"])
-        .but_unprivileged(1, &["/app"]),
+        .but_strangers(1, &["/app"]),
     works(
         "pidstat and mpstat",
         r#"mpstat -P ALL; pidstat -t -p 1; iostat -c"#,
@@ -59,5 +59,5 @@ addr2line -f -e /proc/1/exe "0x$(nm /proc/1/exe | sed -n 's/ . serve_requests$//
 "#,
         &["wait_for_request", "ELF64", "<serve_requests>:", "serve_requests\n"],
     )
-    .but_unprivileged(1, &["/proc/1/exe", "Permission denied"]),
+    .but_strangers(1, &["/proc/1/exe", "Permission denied"]),
 ];

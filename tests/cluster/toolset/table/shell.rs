@@ -58,7 +58,7 @@ printf 'b 2\na 1\n' | sort | join - <(printf 'a x\nb y\n') | paste -sd,
         r#"ls -ld /; ls /proc/1/task | wc -l; ls -l /proc/1/exe"#,
         &["root root", "4\n", "/app"],
     )
-    .but_unprivileged(
+    .but_strangers(
         2,
         &["root root", "4\n", "cannot read symbolic link '/proc/1/exe': Permission denied"],
     ),
