@@ -52,6 +52,12 @@ gdb -batch -ex "target remote 127.0.0.1:$FREE" -ex 'info registers rip' -ex kill
     // Known gap: docs/toolset.md, "Limits".
     .but_unprivileged(0, &["failed to initialize process"]),
     works(
+        "ltrace without the shield's capability",
+        r#"setpriv --inh-caps=-all --ambient-caps=-all ltrace -e malloc -o calls gawk 'BEGIN { }'
+head -1 calls"#,
+        &["gawk->malloc("],
+    ),
+    works(
         "perf counts",
         r#"perf stat -e task-clock:u,page-faults:u true"#,
         &["task-clock:u", "seconds time elapsed"],
