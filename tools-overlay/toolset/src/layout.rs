@@ -31,8 +31,8 @@ const LEFT_OUT: &[&str] = &[
     "savelog tzselect update-ca-certificates update-shells zic",
     // Documentation that is not there, restricted shells that are none.
     "pdb3 pdb3.11 pydoc3 pydoc3.11 rbash rzsh vimtutor helpztags",
-    // git's servers, which are large.
-    "git-receive-pack git-upload-archive git-upload-pack git-shell scalar",
+    // Of git only a server needs the one, which is large as the other.
+    "git-shell scalar",
     // They need perl or gcc, or start what a file's name says.
     "c_rehash gdb-add-index lessfile lesspipe",
     // They start programs of the target by their paths, or write files that do.

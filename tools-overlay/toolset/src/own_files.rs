@@ -13,6 +13,7 @@ use crate::tree::Tree;
 /// Those of programs that are not in the profile stay out.
 const SETTINGS: &[(&str, &str, Option<&str>)] = &[
     ("bash.rc", include_str!("../files/bash.rc"), None),
+    ("bpf", include_str!("../files/bash.profile"), None),
     ("irc", include_str!("../files/irc"), None),
     ("nssw.conf", include_str!("../files/nssw.conf"), None),
     ("vimrc", include_str!("../files/vimrc"), None),

@@ -1,4 +1,4 @@
-//! Python and what it is made of.
+//! Python and what it is made of, and git.
 
 use crate::row::{Row, works};
 
@@ -25,6 +25,14 @@ print(subprocess.check_output("echo $((40 + 2)) by shell", shell=True, text=True
 print(os.popen("echo by popen").read().strip(), os.system("exit 3") >> 8)
 with multiprocessing.Pool(2) as p: print(p.map(abs, [-1, -2]))'"#,
         &["42 by shell", "by popen 3", "[1, 2]"],
+    ),
+    works(
+        "git clones from a folder and pushes to it",
+        r#"
+git init -q --bare -b main origin && git clone -q origin work 2>&1 && cd work && echo tracked >file && git add file
+git -c user.name=t -c user.email=t@localhost commit -qm 'by hand' && git push -q origin main
+git -C ../origin log --oneline --stat main"#,
+        &["by hand", "file | 1 +"],
     ),
     works(
         "python with readline, on a terminal",

@@ -47,6 +47,12 @@ shows less 4730 && ! shows less 4701 >/dev/null && echo found"#,
         &["seen", "app"],
     ),
     works(
+        "a login shell, as in tmux, has the prompt too",
+        r#"tmux -S "$W/tmux" new-session -d -s login -x 100 -y 30; shows login "$KPEXEC_POD/$KPEXEC_CONTAINER:" &&
+keys login 'set -o | grep hist; echo "<$HISTFILE>"' Enter && shows login '<>' && echo seen"#,
+        &["seen"],
+    ),
+    works(
         "tmux splits",
         r#"terminal mux 'sleep 60'; tmux -S "$W/tmux" split-window -t mux 'sleep 61'
 for ((i = 0; i < 99; i++)); do

@@ -123,7 +123,7 @@ pub const OF_SOME: &[Rule] = &[
     whole(LIBC, "/etc/protocols", "/.kpexec/proto", "names of protocols, likewise"),
     whole(LIBC, "/bin:/usr/bin", "/.kpexec/bin", "PATH where there is none"),
     whole(BASH, "/etc/bash.bashrc", "/.kpexec/bash.rc", "start file"),
-    whole(BASH, "/etc/profile", "/dev/profile", "start file"),
+    whole(BASH, "/etc/profile", "/.kpexec/bpf", "start file"),
     whole(BASH, "/etc/bash.bash_logout", "/dev/bash.bash_logout", "start file"),
     whole(
         BASH,
