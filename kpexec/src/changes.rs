@@ -46,7 +46,9 @@ impl ChangesFile {
             return Err(failed(io::Error::other("it is not a file's name")));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+            // Without the temporary name.
+            .map_err(|error| failed(error.kind().into()))?;
         Ok(Self { file, path, is_empty: true })
     }
 

@@ -81,8 +81,8 @@ pub fn not_found(wanted: Wanted<'_>) -> Failure {
         }
         _ if !target_programs => NOT_TRUSTED,
         _ if is_path => "",
-        Tools::Image(_) => "the PATHs of the tools image and of the container were searched",
-        _ => "the toolset's programs and the container's PATH were searched",
+        Tools::Image(_) => "PATH was searched: the tools image's and the container's, or --env's",
+        _ => "PATH was searched: the toolset's programs and the container's PATH, or --env's",
     };
     failure(format!("{command}: not found in {place}"), hint)
 }

@@ -86,7 +86,7 @@ pub struct Cli {
     #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().try_map(parse_workdir))]
     pub workdir: Option<OsString>,
 
-    /// Print nothing but the command's output and errors
+    /// Print nothing but the command's output, errors, and what is lost
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 

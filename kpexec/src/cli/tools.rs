@@ -36,9 +36,9 @@ pub struct ToolsFlags {
 /// The sets of tools there are.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Toolset {
-    /// A shell, and what one looks around with
+    /// A shell, and what one looks around with: ps, ss, curl, vim
     Minimal,
-    /// And what one looks for faults with: strace, tcpdump, dig, vim
+    /// And what one looks for faults with: strace, tcpdump, dig, lsof
     #[default]
     Standard,
     /// And gdb, python3, git, perf, bpftrace, nmap

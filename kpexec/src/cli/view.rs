@@ -29,11 +29,11 @@ pub struct ViewFlags {
     #[arg(long, conflicts_with_all = ["writes", "save_changes"])]
     pub writable: bool,
 
-    /// Save what the command changed as a tar; with --writes=discard
+    /// Save what the command changed as a tar; means --writes=discard
     ///
     /// In the form of an OCI image's layer: what was removed is an empty file
-    /// .wh.NAME. Owners, modes and times are kept, extended attributes are not.
-    /// FILE is written when the command has ended, and replaced if it is there.
+    /// .wh.NAME. Owners, modes, times and extended attributes are kept, ACLs are
+    /// not. What is left out is named, and does not change the exit code. FILE is written when the command has ended, and replaced if it is there.
     #[arg(long, value_name = "FILE")]
     pub save_changes: Option<PathBuf>,
 }

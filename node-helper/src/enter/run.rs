@@ -37,7 +37,7 @@ enum Error {
     #[error("{0}")]
     Call(&'static str, #[source] Errno),
     /// The working directory that was asked for is not there, or closed.
-    #[error("enter {0:?}")]
+    #[error("{0:?}")]
     Workdir(String, #[source] Errno),
     /// The view could not be built.
     #[error(transparent)]
@@ -76,6 +76,7 @@ pub fn main() -> ExitCode {
 fn refused(what: &str, error: &Error) -> Report {
     let hint = match error {
         Error::View(error) => error.hint().to_owned(),
+        Error::Workdir(..) => "--workdir names a directory of the session, / for one".to_owned(),
         _ => String::new(),
     };
     let failed = format!("{what}: {error}");
