@@ -31,6 +31,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("protobuf-compiler", "generates the session protocol"),
     ("skopeo", "reads and copies images"),
     ("strace", "holds an entry up at its last instruction, for an attack"),
+    ("time", "what a client costs"),
     ("tmux", "a terminal that can be asked what a session did to it"),
 ];
 

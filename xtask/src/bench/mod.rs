@@ -3,6 +3,8 @@
 
 mod entry;
 mod samples;
+mod session;
+mod session_report;
 mod start;
 mod toolset;
 
@@ -33,6 +35,12 @@ pub enum Command {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(50..))]
         rounds: u32,
     },
+    /// Whole sessions, against kubectl exec and kubectl debug
+    Session {
+        /// How often each is run
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+    },
     /// Internal: start programs, in a mount namespace made for it
     #[command(hide = true)]
     Start {
@@ -51,6 +59,13 @@ pub fn perform(command: &Command) -> Result<()> {
     match command {
         Command::Entry { rounds } => entry(*rounds),
         Command::Toolset { rounds } => toolset(*rounds),
+        Command::Session { rounds } => {
+            requirements::check()?;
+            check_cluster()?;
+            let samples = Samples::read(&watched(*rounds, || session::measure(*rounds))?)?;
+            println!("\n{}", session_report::report(&samples)?);
+            Ok(())
+        }
         Command::Start { rounds, trees } => start::measure(*rounds, trees),
     }
 }
@@ -70,9 +85,7 @@ fn toolset(rounds: u32) -> Result<()> {
 
 fn entry(rounds: u32) -> Result<()> {
     requirements::check()?;
-    if !layout::ready().exists() {
-        bail!("the cluster is not up: `cargo xtask cluster up`");
-    }
+    check_cluster()?;
     let nsenter = run::find("nsenter").context("nsenter is not installed (util-linux)")?;
     demo::apply_pods("demo.yaml")?;
     let id = container_id()?;
@@ -90,6 +103,13 @@ fn entry(rounds: u32) -> Result<()> {
         run::output(std::process::Command::new(&nsenter).arg("--version"))?.trim()
     );
     println!("\n{}", entry::report(&samples)?);
+    Ok(())
+}
+
+fn check_cluster() -> Result<()> {
+    if !layout::ready().exists() {
+        bail!("the cluster is not up: `cargo xtask cluster up`");
+    }
     Ok(())
 }
 
