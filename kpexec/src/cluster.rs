@@ -8,6 +8,7 @@ use kube::{Client, Config};
 use thiserror::Error;
 
 use crate::api_error::ApiError;
+use crate::connector;
 
 /// A cluster to talk to.
 #[derive(Clone)]
@@ -88,7 +89,7 @@ impl Cluster {
         }
         let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).map_err(|source| ClusterError::Client {
+        let client = connector::client(config).map_err(|source| ClusterError::Client {
             url: url.clone(),
             source: Box::new(source),
         })?;

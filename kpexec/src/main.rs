@@ -3,29 +3,35 @@
 #![forbid(unsafe_code)]
 
 mod api_error;
+mod attend;
 mod banner;
 mod capability;
 mod changes;
 mod cli;
 mod cluster;
+mod connector;
 mod cri_socket;
 mod exit_code;
+mod gc;
 mod helper_pod;
+
 mod identity;
 mod local_io;
 mod report;
 mod run;
 mod session;
 mod signals;
+mod start;
 mod target;
 mod terminal;
 mod transport;
+mod user;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use cli::{Cli, CliError};
+use cli::{CliError, Invocation};
 use run::RunError;
 
 fn main() -> ExitCode {
@@ -33,11 +39,11 @@ fn main() -> ExitCode {
     // It fails only if one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     terminal::restore_on_panic();
-    let cli = match Cli::parse_args(std::env::args_os()) {
-        Ok(cli) => cli,
+    let invocation = match Invocation::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
         Err(error) => return refuse(error),
     };
-    let verbose = cli.verbose;
+    let verbose = invocation.is_verbose();
     if verbose {
         log_to_stderr();
     }
@@ -45,7 +51,7 @@ fn main() -> ExitCode {
     let result = match runtime {
         // A panic has been told by its hook; 101 would look like the command's.
         Ok(runtime) => {
-            let run = AssertUnwindSafe(|| runtime.block_on(run::run(cli)));
+            let run = AssertUnwindSafe(|| runtime.block_on(answer(invocation)));
             let Ok(result) = catch_unwind(run) else { return exit_code::OURS.into() };
             result
         }
@@ -59,6 +65,13 @@ fn main() -> ExitCode {
             }
             error.exit_code().into()
         }
+    }
+}
+
+async fn answer(invocation: Invocation) -> Result<u8, RunError> {
+    match invocation {
+        Invocation::Session(cli) => run::run(*cli).await,
+        Invocation::Gc(gc) => gc::gc(&gc).await,
     }
 }
 

@@ -15,6 +15,11 @@ pub fn notice(text: &str) {
     line(&escape(text));
 }
 
+/// Prints one line of ours while the terminal is in raw mode, at its left edge.
+pub fn in_raw_mode(text: &str) {
+    eprint!("\r{}\r\n", escape(text));
+}
+
 /// Prints what the helper said of a session that began.
 pub fn started(started: &Started, quiet: bool, verbose: bool) {
     for text in started_lines(started, quiet, verbose) {

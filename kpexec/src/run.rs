@@ -2,34 +2,33 @@
 
 use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::time::SystemTime;
 
 use futures::FutureExt;
-use kpexec_protocol::{EnvVar, Start, Started, Terminal};
+use kpexec_protocol::{EnvVar, Start, Terminal};
 use rustix::process::Signal;
 use thiserror::Error;
-use tokio::sync::mpsc;
 
-use crate::banner;
+use crate::api_error::ApiError;
+use crate::attend::Here;
 use crate::changes::{ChangesFile, SaveError};
 use crate::cli::Cli;
 use crate::cluster::{Cluster, ClusterError};
 use crate::cri_socket::{self, CriSocketError};
 use crate::exit_code;
 use crate::helper_pod::{
-    HelperPod, HelperSpec, ImageError, LaunchError, ToolsImage, helper_image, random_name,
-    watch_for_failure,
+    CleanupError, HelperPod, HelperSpec, ImageError, LaunchError, Sharing, ToolsImage,
+    helper_image, random_name, remove_ended, shared_name,
 };
 use crate::identity::{Identity, IdentityError};
-use crate::local_io::{spawn_output, spawn_stdin};
 use crate::report;
-use crate::session::{self, Local, Session, SessionError};
-use crate::signals::{Signals, follow_size};
+use crate::session::SessionError;
+use crate::signals::Signals;
+use crate::start::Place;
 use crate::target::{self, Target, TargetError};
-use crate::terminal::{self, Choice, RawMode};
-use crate::transport::{Dialer, HelperLog};
-
-/// What a shell reports for a program that wrote to a closed pipe: 128 + SIGPIPE.
-const BROKEN_PIPE: u8 = 141;
+use crate::terminal::{self, Choice};
+use crate::transport::HelperLog;
+use crate::user::{User, who_am_i};
 
 /// Why kpexec could not do what it was asked to.
 #[derive(Debug, Error)]
@@ -52,12 +51,21 @@ pub enum RunError {
     /// The helper pod.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// A helper pod that is in the way.
+    #[error(transparent)]
+    Cleanup(#[from] CleanupError),
     /// The file for what the command changes.
     #[error(transparent)]
     Save(#[from] SaveError),
     /// The session.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// What is left of helpers that have ended.
+    #[error("cannot delete the helper pods that have ended")]
+    Gc(#[source] ApiError),
+    /// Nobody's helpers can be told from others'.
+    #[error("the API server does not say who you are")]
+    Nobody,
     /// The operating system at this end: entropy, signals, the terminal.
     #[error("cannot {what}")]
     Local {
@@ -66,6 +74,9 @@ pub enum RunError {
         /// Why it did not work.
         source: std::io::Error,
     },
+    /// The user left the session by the keyboard.
+    #[error("left the session; its command is ended")]
+    Left,
     /// A signal ended kpexec. Whoever sent it knows.
     #[error("ended by signal {}", .0.as_raw())]
     Interrupted(Signal),
@@ -82,7 +93,13 @@ impl RunError {
             Self::CriSocket(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Session(error) => error.hint(),
-            Self::Save(_) | Self::Local { .. } | Self::Interrupted(_) => None,
+            Self::Gc(error) => error.hint(),
+            Self::Nobody => Some("kubectl auth whoami asks the same".into()),
+            Self::Cleanup(_)
+            | Self::Save(_)
+            | Self::Local { .. }
+            | Self::Left
+            | Self::Interrupted(_) => None,
         }
     }
 
@@ -101,31 +118,39 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     let identity = Identity::from_flags(&cli.identity)?;
     let image = image(&cli)?;
     let pod = target::pod_name(cli.pod.as_deref().unwrap_or_default())?;
-    target::check_name(&cli.helper_namespace, "namespace")?;
+    target::check_name(&cli.cluster.helper_namespace, "namespace")?;
     let changes = cli.view.save_changes.as_deref().map(ChangesFile::create).transpose()?;
     let tty = choose_terminal(&cli);
     let mut signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
 
-    let (cluster, target, cri_socket) = tokio::select! {
+    let Resolved { cluster, target, cri_socket, user } = tokio::select! {
         resolved = resolve(&cli, pod) => resolved?,
         // Nothing has been made yet, so there is nothing to undo.
         signal = signals.next() => return Err(RunError::Interrupted(signal)),
     };
-    tracing::debug!(?target, cri_socket, ?identity, "resolved");
+    tracing::debug!(?target, cri_socket, ?identity, ?user, "resolved");
 
-    let name = random_name().map_err(|error| local("make a random name", error.into()))?;
+    let sharing = sharing(&cli, user.as_ref());
     let spec = HelperSpec {
-        name: &name,
-        namespace: &cli.helper_namespace,
+        name: "",
+        namespace: &cli.cluster.helper_namespace,
         image: &image,
         tools_image: tools_image(&cli),
         cri_socket: &cri_socket,
         target: &target,
         identity: &identity,
+        user: user.as_ref(),
+        shared_for: (sharing == Sharing::User).then_some(cli.helper_ttl),
     };
-    let mut helper = HelperPod::create(&cluster, spec.pod());
-    let work = Work { cli: &cli, cluster: &cluster, helper: &name, target: &target, tty };
+    let name = match (sharing, &user) {
+        (Sharing::User, Some(user)) => shared_name(&spec, user, SystemTime::now()),
+        _ => random_name().map_err(|error| local("make a random name", error.into()))?,
+    };
+    sweep(&cluster, &cli, user.as_ref());
+    let mut helper = HelperPod::new(&cluster, HelperSpec { name: &name, ..spec }.pod(), sharing);
+    let place = Place { cli: &cli, cluster: &cluster, helper: &name, target: &target, sharing };
     let start = first_message(&cli, &target, &identity, tty);
+    let work = Work { place, tty };
     let work = work.run(&mut helper, &start, changes, &mut signals);
     let result = AssertUnwindSafe(work).catch_unwind().await;
 
@@ -139,7 +164,7 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-fn local(what: &'static str, source: std::io::Error) -> RunError {
+pub fn local(what: &'static str, source: std::io::Error) -> RunError {
     RunError::Local { what, source }
 }
 
@@ -163,12 +188,38 @@ fn choose_terminal(cli: &Cli) -> bool {
     choice == Choice::Terminal
 }
 
+/// With `--tools-root` what a session writes stays in its helper.
+fn sharing(cli: &Cli, user: Option<&User>) -> Sharing {
+    if cli.rm || cli.tools.tools_root || user.is_none() { Sharing::None } else { Sharing::User }
+}
+
+/// Removes what has ended of this user's helpers, beside all else: it may be cut
+/// short by the session's end, and is done by the next one then.
+fn sweep(cluster: &Cluster, cli: &Cli, user: Option<&User>) {
+    let Some(user) = user.cloned() else { return };
+    let (cluster, namespace) = (cluster.clone(), cli.cluster.helper_namespace.clone());
+    tokio::spawn(async move {
+        let removed = remove_ended(&cluster, &namespace, &user).await;
+        tracing::debug!(?removed, "helper pods that had ended");
+    });
+}
+
+/// What is known before anything is made.
+struct Resolved {
+    cluster: Cluster,
+    target: Target,
+    cri_socket: String,
+    user: Option<User>,
+}
+
 /// Finds the cluster, the container and the CRI socket that knows it.
-async fn resolve(cli: &Cli, pod: &str) -> Result<(Cluster, Target, String), RunError> {
-    let cluster = Cluster::new(cli.kubeconfig.as_deref(), cli.context.as_deref()).await?;
+async fn resolve(cli: &Cli, pod: &str) -> Result<Resolved, RunError> {
+    let cluster =
+        Cluster::new(cli.cluster.kubeconfig.as_deref(), cli.cluster.context.as_deref()).await?;
     let namespace = cli.namespace.as_deref().unwrap_or(&cluster.namespace);
     target::check_name(namespace, "namespace")?;
-    let pod = target::fetch_pod(&cluster, namespace, pod).await?;
+    let (pod, user) = tokio::join!(target::fetch_pod(&cluster, namespace, pod), who_am_i(&cluster));
+    let pod = pod?;
     let selection = target::select(&pod, cli.container.as_deref())?;
     if let Some(notice) = selection.notice.filter(|_| !cli.quiet) {
         report::notice(&notice);
@@ -179,7 +230,7 @@ async fn resolve(cli: &Cli, pod: &str) -> Result<(Cluster, Target, String), RunE
         None => target::fetch_node(&cluster, &target.node).await?,
     };
     let socket = cri_socket::choose(cli.cri_socket.as_deref(), node.as_ref(), &target.runtime)?;
-    Ok((cluster, target, socket))
+    Ok(Resolved { cluster, target, cri_socket: socket, user })
 }
 
 /// The session's first message.
@@ -206,12 +257,9 @@ fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> 
     }
 }
 
-/// What is done between making the helper and deleting it.
+/// What is done between making the helper and leaving it.
 struct Work<'a> {
-    cli: &'a Cli,
-    cluster: &'a Cluster,
-    helper: &'a str,
-    target: &'a Target,
+    place: Place<'a>,
     tty: bool,
 }
 
@@ -223,88 +271,25 @@ impl Work<'_> {
         changes: Option<ChangesFile>,
         signals: &mut Signals,
     ) -> Result<u8, RunError> {
+        let Place { cli, target, .. } = self.place;
+        let here = Here { cli, target, tty: self.tty };
         let mut log = HelperLog::default();
         let started = tokio::select! {
-            started = self.start_session(helper, start, &mut log) => started,
+            started = self.place.start(helper, start, &mut log) => started,
             signal = signals.next() => Err(RunError::Interrupted(signal)),
         };
         let result = match started {
             Ok(mut session) => {
                 session.changes = changes;
-                self.attend(session, signals).await
+                here.attend(session, signals).await
             }
             Err(error) => Err(error),
         };
         let interrupted = matches!(result, Err(RunError::Interrupted(_)));
-        if self.cli.verbose || (result.is_err() && !interrupted) {
+        if cli.verbose || (result.is_err() && !interrupted) {
             report::helper_log(&log.text());
         }
         result
-    }
-
-    /// Talks to the helper as soon as it is there; stops when it will not be.
-    async fn start_session(
-        &self,
-        helper: &mut HelperPod,
-        start: &Start,
-        log: &mut HelperLog,
-    ) -> Result<Session, RunError> {
-        helper.created().await?;
-        tracing::debug!("helper pod {} created", self.helper);
-        let namespace = &self.cli.helper_namespace;
-        let dialer = Dialer::new(self.cluster, namespace, self.helper);
-        let node = &self.target.node;
-        let patience = self.cli.helper_timeout;
-        tokio::select! {
-            session = session::connect(&dialer, start, |new| *log = new) => Ok(session?),
-            error = watch_for_failure(self.cluster, namespace, self.helper, node, patience) => {
-                Err(error.or_reason(dialer.last_reason()).into())
-            }
-        }
-    }
-
-    fn announce(&self, started: &Started) {
-        let Cli { quiet, verbose, .. } = *self.cli;
-        if self.tty && self.cli.is_shell() && !quiet {
-            let lines = banner::lines(self.target, started, self.cli);
-            lines.iter().for_each(|line| report::notice(line));
-        }
-        report::started(started, quiet, verbose);
-    }
-
-    /// Connects the session with the terminal or the pipes here, to its end.
-    async fn attend(&self, mut session: Session, signals: &mut Signals) -> Result<u8, RunError> {
-        // Before raw mode, in which a line feed would not return to column one.
-        self.announce(&session.started);
-        let (control, controlled) = mpsc::channel(16);
-        let (output, written) = spawn_output();
-        let raw = self.tty.then(|| RawMode::enter(self.cli.raw_terminal)).transpose();
-        let raw = raw.map_err(|source| local("switch the terminal to raw mode", source))?;
-        if self.tty {
-            tokio::spawn(follow_size(control.clone()));
-        }
-        let stdin = self.cli.stdin.then(spawn_stdin);
-        let relayed = tokio::select! {
-            code = session::relay(&mut session, Local { stdin, control: controlled, output }) => code,
-            // With a terminal keys come as bytes, so a signal is always for us.
-            signal = signals.meant_for_us((!self.tty).then_some(&control)) => {
-                return Err(RunError::Interrupted(signal));
-            }
-        };
-        // What was received last must be written before the exit code is given.
-        let written = tokio::select! {
-            written = written => written.unwrap_or(Ok(())),
-            signal = signals.next() => return Err(RunError::Interrupted(signal)),
-        };
-        drop(raw);
-        // Even with -q: they say what is lost.
-        session.notices.iter().for_each(|text| report::notice(text));
-        match (relayed?, written) {
-            (_, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),
-            (_, Err(error)) => Err(SessionError::Output(error).into()),
-            (Some(code), Ok(())) => Ok(code),
-            (None, Ok(())) => Err(SessionError::Protocol("output was cut short").into()),
-        }
     }
 }
 

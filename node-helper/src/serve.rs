@@ -1,6 +1,6 @@
 //! Serves one client on stdin and stdout, until it has gone.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kpexec_protocol::helper_server::{Helper, HelperServer};
 use kpexec_protocol::pod::{CRI_SOCKET, TOOLS_POD};
-use kpexec_protocol::{ClientMessage, ServerMessage};
+use kpexec_protocol::{CHUNK, ClientMessage, ServerMessage};
 use nix::sys::prctl;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -41,6 +41,9 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How much may be on its way to us for one session, in bytes.
 const WINDOW: u32 = 1 << 20;
+
+/// The largest of HTTP/2's frames that we take: a message with its own header.
+const FRAME: u32 = 2 * CHUNK as u32;
 
 /// Answers waiting to be sent, each up to 64 KiB.
 const ANSWERS: usize = 8;
@@ -122,6 +125,7 @@ async fn serve(context: Arc<Context>) -> Result<(), Error> {
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .max_frame_size(FRAME)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * 2)
         .add_service(service);
@@ -204,6 +208,20 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.output).poll_write(context, bytes)
+    }
+
+    /// A frame's header and what it holds at once: else each would be a message
+    /// of its own all the way to the client.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut TaskContext<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.output).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.output.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kpexec_protocol::pod::{HOLD_FOLDER, TOOLS_POD};
+use kpexec_protocol::pod::{HOLD_FOLDER, IDLE_SECONDS, TOOLS_POD};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::readlinkat;
 use rustix::io;
@@ -16,7 +16,8 @@ use crate::failure::{chain, tell};
 use crate::hold;
 use crate::target::Procfs;
 
-/// How long the helper stays without a session.
+/// How long a helper stays without a session, if its pod does not say: its
+/// client deletes it before.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// How often it looks for sessions whose `serve` was killed: the parent-death
@@ -50,7 +51,7 @@ pub fn main() -> std::io::Result<()> {
         tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
-            result = idle(&procfs, cgroups.as_ref()) => result,
+            result = idle(&procfs, cgroups.as_ref(), patience()) => result,
         }
     })
 }
@@ -64,9 +65,19 @@ pub(crate) fn leave_network() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNET)
 }
 
-async fn idle(procfs: &Procfs, cgroups: Option<&Cgroups>) -> std::io::Result<()> {
+/// How long to wait for a session.
+fn patience() -> Duration {
+    let seconds = std::env::var(IDLE_SECONDS).ok().and_then(|text| text.parse().ok());
+    seconds.map_or(IDLE, Duration::from_secs)
+}
+
+async fn idle(
+    procfs: &Procfs,
+    cgroups: Option<&Cgroups>,
+    patience: Duration,
+) -> std::io::Result<()> {
     let mut last_used = Instant::now();
-    while last_used.elapsed() < IDLE {
+    while last_used.elapsed() < patience {
         for _ in 0..LOOK {
             tokio::time::sleep(SWEEP).await;
             if let Some(cgroups) = cgroups {

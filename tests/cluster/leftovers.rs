@@ -17,7 +17,7 @@ fn the_helper_is_deleted_after_the_session() -> Result<()> {
     let namespace = Namespace::for_helpers("after")?;
     for pod in BOTH_NODES {
         for command in ["true", "no-such-program"] {
-            run_kpexec(&["--helper-namespace", namespace.name(), pod, "--", command])?;
+            run_kpexec(&["--rm", "--helper-namespace", namespace.name(), pod, "--", command])?;
         }
     }
     namespace.wait_until_empty()
@@ -28,7 +28,8 @@ fn a_client_that_is_terminated_leaves_nothing() -> Result<()> {
     let namespace = Namespace::for_helpers("terminated")?;
     for (pod, mark) in BOTH_NODES.into_iter().zip(["83001", "83002"]) {
         for (sent, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
-            let arguments = ["--helper-namespace", namespace.name(), pod, "--", "sleep", mark];
+            let arguments =
+                ["--rm", "--helper-namespace", namespace.name(), pod, "--", "sleep", mark];
             let mut client = kpexec(&arguments).stdin(Stdio::null()).spawn()?;
             wait_for_processes(mark, 1)?;
             signal(client.id(), sent)?;
@@ -60,7 +61,8 @@ fn a_command_that_heeds_no_signal_ends_with_the_second_one() -> Result<()> {
     let namespace = Namespace::for_helpers("insisting")?;
     for (pod, mark) in BOTH_NODES.into_iter().zip(["83005", "83006"]) {
         let script = format!("trap '' INT HUP TERM; sleep {mark}; sleep {mark}");
-        let arguments = ["--helper-namespace", namespace.name(), pod, "--", "sh", "-c", &script];
+        let arguments =
+            ["--rm", "--helper-namespace", namespace.name(), pod, "--", "sh", "-c", &script];
         let mut client = kpexec(&arguments).stdin(Stdio::null()).spawn()?;
         wait_for_processes(mark, 1)?;
         signal(client.id(), Signal::INT)?;
@@ -77,7 +79,7 @@ fn a_command_that_heeds_no_signal_ends_with_the_second_one() -> Result<()> {
 fn a_client_that_is_killed_takes_its_command_with_it() -> Result<()> {
     let namespace = Namespace::for_helpers("killed")?;
     for (pod, mark) in BOTH_NODES.into_iter().zip(["83003", "83004"]) {
-        let arguments = ["--helper-namespace", namespace.name(), pod, "--", "sleep", mark];
+        let arguments = ["--rm", "--helper-namespace", namespace.name(), pod, "--", "sleep", mark];
         let mut client = kpexec(&arguments).stdin(Stdio::null()).spawn()?;
         wait_for_processes(mark, 1)?;
         client.kill()?;

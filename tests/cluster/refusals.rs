@@ -189,15 +189,16 @@ fn a_user_without_rights() -> Result<()> {
     let path = changed_kubeconfig(folder.path(), |config| {
         config["users"][0]["user"]["as"] = user.as_str().into();
     })?;
-    let command = || {
-        let mut command = kpexec(&["distroless", "--", "true"]);
+    let command = |flags: &[&str]| {
+        let mut command = kpexec(&[flags, &["distroless", "--", "true"]].concat());
         command.env("KUBECONFIG", &path);
         command
     };
-    refused(command(), &[&user, "get", "pods"])?;
+    refused(command(&[]), &[&user, "get", "pods"])?;
     // With that right the next one lacking is named.
     let _role = Role::give(&user, "refused-reader")?;
-    refused(command(), &[&user, "create", "pods", "kpexec"])?;
+    refused(command(&[]), &[&user, "pods/exec", "kpexec"])?;
+    refused(command(&["--rm"]), &[&user, "create", "pods", "kpexec"])?;
     Ok(())
 }
 
@@ -220,8 +221,9 @@ fn a_refusal_leaves_no_helper_behind() -> Result<()> {
     let image = "10.200.0.1:5000/no-such-image:1";
     let helper = ["--helper-namespace", namespace.name()];
     for rest in [
-        &["gvisor", "--", "true"][..],
-        &["-u", "3000000000", "userns", "--", "true"],
+        &["--rm", "gvisor", "--", "true"][..],
+        &["--rm", "-u", "3000000000", "userns", "--", "true"],
+        // One that never starts is of no use to anybody.
         &["--helper-image", image, "distroless", "--", "true"],
         &["--cri-socket", "/run/no-such.sock", "--helper-timeout", "5s", "busybox", "--", "true"],
     ] {

@@ -133,8 +133,9 @@ fn an_image_that_is_not_there_is_named() -> Result<()> {
 fn a_helper_with_a_tools_container_leaves_nothing() -> Result<()> {
     let namespace = Namespace::for_helpers("tools")?;
     let start = |pod: &str, command: &[&str]| -> Command {
-        let flags = ["--helper-namespace", namespace.name(), "--tools-image", IMAGE, pod, "--"];
-        kpexec(&[&flags, command].concat())
+        let own = ["--rm", "--helper-namespace", namespace.name()];
+        let flags = [&own[..], &["--tools-image", IMAGE, pod, "--"]].concat();
+        kpexec(&[&flags[..], command].concat())
     };
     for pod in BOTH_NODES {
         run(start(pod, &["true"]), b"")?;

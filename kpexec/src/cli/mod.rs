@@ -1,12 +1,13 @@
 //! The command line: kubectl exec's grammar, who to be, what becomes of writes.
 
+mod cluster;
+mod gc;
 mod identity;
 mod tools;
 mod value;
 mod view;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -14,23 +15,23 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, Parser};
 use thiserror::Error;
 
+use cluster::CLUSTER;
+pub use cluster::ClusterFlags;
+pub use gc::Gc;
 pub use identity::IdentityFlags;
 #[cfg(test)]
 pub use identity::{Profile, Seccomp};
 pub use tools::{ToolsFlags, Toolset};
-pub use value::EnvVar;
-use value::{parse_duration, parse_env, parse_workdir};
+pub use value::{EnvVar, Escape};
+use value::{parse_duration, parse_env, parse_escape, parse_workdir};
 pub use view::{ViewFlags, Writes};
-
-/// Heading of the flags that one sets once.
-const CLUSTER: &str = "Cluster and helper pod";
 
 /// Run a command or a shell inside any container, as root, with its own files
 ///
 /// kpexec runs CMD in the namespaces of the container, as any user and with any
 /// capabilities, even if the container has no shell, no root and no rights. A
-/// helper pod on the container's node does it and is deleted afterwards; the
-/// target pod is not changed.
+/// helper pod on the container's node does it; it stays for a while, as your next
+/// session begins faster then. The target pod is not changed.
 ///
 /// The container's files are at /, as it sees them. A toolset is at /.kpexec,
 /// for kpexec alone, and its programs come first in PATH: bash and sh are its
@@ -70,6 +71,11 @@ pub struct Cli {
     #[arg(long)]
     pub raw_terminal: bool,
 
+    /// Key that, at the start of a line, begins what is for kpexec: ~. ends a
+    /// session that hangs, ~? tells the rest; a key, ^KEY, or none
+    #[arg(long, value_name = "KEY", default_value = "~", value_parser = parse_escape)]
+    pub escape_char: Escape,
+
     /// Namespace of the pod [default: that of the context]
     #[arg(short, long, value_name = "NS")]
     pub namespace: Option<String>,
@@ -103,13 +109,8 @@ pub struct Cli {
     #[command(flatten)]
     pub tools: ToolsFlags,
 
-    /// Context of the kubeconfig to use
-    #[arg(long, help_heading = CLUSTER, value_name = "NAME")]
-    pub context: Option<String>,
-
-    /// Kubeconfig file to use [default: as kubectl finds it]
-    #[arg(long, help_heading = CLUSTER, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
 
     /// Path of the CRI socket on the pod's node [default: by the node's runtime]
     #[arg(long, help_heading = CLUSTER, value_name = "PATH")]
@@ -119,13 +120,20 @@ pub struct Cli {
     #[arg(long, help_heading = CLUSTER, value_name = "REF", env = "KPEXEC_HELPER_IMAGE")]
     pub helper_image: Option<String>,
 
-    /// Namespace of the helper pod
-    #[arg(long, help_heading = CLUSTER, value_name = "NS", default_value = "kpexec", env = "KPEXEC_HELPER_NAMESPACE")]
-    pub helper_namespace: String,
-
     /// How long the helper pod may take to start: seconds, or 90s, 2m, 1h
     #[arg(long, help_heading = CLUSTER, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub helper_timeout: Duration,
+
+    /// How long a helper pod made now stays without a session, for your next one
+    ///
+    /// All your sessions of a node that need a helper of the same kind share one.
+    /// It ends by itself, and is offered for six hours at most.
+    #[arg(long, help_heading = CLUSTER, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
+    pub helper_ttl: Duration,
+
+    /// Take a helper pod of its own, and delete it at the end
+    #[arg(long, help_heading = CLUSTER)]
+    pub rm: bool,
 }
 
 /// How parsing ended, if not in a command to run.
@@ -142,6 +150,35 @@ pub enum CliError {
         /// What would be right, if that is known.
         hint: Option<String>,
     },
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// A command or a shell in a container.
+    Session(Box<Cli>),
+    /// `gc`, for which a pod of that name has to be called pod/gc.
+    Gc(Gc),
+}
+
+impl Invocation {
+    /// Parses the arguments, `argv[0]` included.
+    pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
+        let mut args: Vec<OsString> = args.into_iter().collect();
+        if args.get(1).is_none_or(|first| first != "gc") {
+            return Cli::parse_args(args).map(|cli| Self::Session(Box::new(cli)));
+        }
+        args.remove(1);
+        Gc::try_parse_from(args).map(Self::Gc).map_err(|error| from_clap(&error))
+    }
+
+    /// Whether to say more.
+    pub fn is_verbose(&self) -> bool {
+        match self {
+            Self::Session(cli) => cli.verbose,
+            Self::Gc(gc) => gc.verbose,
+        }
+    }
 }
 
 const EXAMPLE: &str = "for example: kpexec -it POD -- bash";
@@ -373,6 +410,20 @@ mod tests {
         assert!(what.ends_with("not of the form NAME=VALUE"), "{what}");
         let (what, _) = usage_of(&["web", "-q", "-v", "--", "id"]);
         assert!(what.contains("cannot be used with") && !what.contains('\n'), "{what}");
+    }
+
+    #[test]
+    fn gc_is_a_word_of_its_own_in_the_first_place_only() {
+        let parse = |args: &str| Invocation::parse(args.split(' ').map(OsString::from));
+        let Invocation::Gc(gc) = parse("kpexec gc --helper-namespace h -v").unwrap() else {
+            panic!("a session");
+        };
+        assert!(gc.verbose && gc.cluster.helper_namespace == "h");
+        for session in ["kpexec pod/gc -- id", "kpexec -n x gc -- id", "kpexec web -- gc"] {
+            assert!(matches!(parse(session).unwrap(), Invocation::Session(_)), "{session}");
+        }
+        assert!(parse("kpexec gc web").unwrap_err().to_string().contains("unexpected argument"));
+        Gc::command().debug_assert();
     }
 
     #[test]

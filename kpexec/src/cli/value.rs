@@ -15,6 +15,10 @@ pub struct EnvVar {
     pub value: Vec<u8>,
 }
 
+/// The key that begins an escape sequence, if any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Escape(pub Option<u8>);
+
 /// Why a value is none.
 #[derive(Debug, Error)]
 pub enum ValueError {
@@ -27,6 +31,9 @@ pub enum ValueError {
     /// Not a number with a unit we know.
     #[error("not a duration such as 60, 90s, 2m or 1h")]
     NotADuration,
+    /// Neither a character nor `none`.
+    #[error("not a character, one with ^ before it, or none")]
+    NotACharacter,
     /// No time at all.
     #[error("must be longer than zero")]
     Zero,
@@ -41,6 +48,19 @@ pub fn parse_env(text: OsString) -> Result<EnvVar, ValueError> {
     match bytes.iter().position(|byte| *byte == b'=') {
         None | Some(0) => Err(ValueError::NotAnAssignment),
         Some(at) => Ok(EnvVar { name: bytes[..at].to_vec(), value: bytes[at + 1..].to_vec() }),
+    }
+}
+
+/// A key: `~`, `^]`, or `none`.
+pub fn parse_escape(text: &str) -> Result<Escape, ValueError> {
+    match *text.as_bytes() {
+        [key] if key.is_ascii_graphic() => Ok(Escape(Some(key))),
+        // As terminals make control characters: of @, A to Z and [ to _.
+        [b'^', key] if (b'@'..=b'_').contains(&key.to_ascii_uppercase()) => {
+            Ok(Escape(Some(key.to_ascii_uppercase() & 0x1f)))
+        }
+        _ if text == "none" => Ok(Escape(None)),
+        _ => Err(ValueError::NotACharacter),
     }
 }
 
@@ -73,6 +93,17 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     use super::*;
+
+    #[test]
+    fn an_escape_character_is_one_key() {
+        for (text, key) in [("~", Some(b'~')), ("^]", Some(0x1d)), ("^a", Some(1)), ("none", None)]
+        {
+            assert_eq!(parse_escape(text).unwrap(), Escape(key), "{text}");
+        }
+        for text in ["", "~~", "^", "^1", "\u{e9}", " ", "off"] {
+            assert_eq!(parse_escape(text).is_ok(), text == "^", "{text}");
+        }
+    }
 
     #[test]
     fn a_working_directory_starts_at_the_root() {

@@ -42,6 +42,8 @@ pub enum LaunchError {
     Failed {
         /// Its name.
         pod: String,
+        /// Its UID.
+        uid: Option<String>,
         /// Its node.
         node: String,
         /// What the kubelet said.
@@ -119,19 +121,30 @@ impl LaunchError {
     }
 }
 
+/// Whose pod it is that bears the name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Created {
+    /// Ours; with its UID, unless the answer that told it got lost.
+    Ours(Option<String>),
+    /// That of somebody who was faster.
+    Theirs,
+}
+
 /// Creates the pod. Its name is fixed, so repeating a request whose answer got
-/// lost is safe: 409 then means that the first one arrived.
-pub async fn create(cluster: &Cluster, pod: &Pod) -> Result<(), LaunchError> {
+/// lost is safe: 409 then means that the first one arrived. Of a name that is
+/// shared it may also mean that others have made the pod, which is as good.
+pub async fn create(cluster: &Cluster, pod: &Pod, shared: bool) -> Result<Created, LaunchError> {
     let namespace = pod.metadata.namespace.clone().unwrap_or_default();
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
     let mut attempt = 1;
     loop {
         let error = match api.create(&PostParams::default(), pod).await {
-            Ok(_) => return Ok(()),
+            Ok(created) => return Ok(Created::Ours(created.metadata.uid)),
             Err(error) => cluster.error(error),
         };
         match error.code() {
-            Some(409) if attempt > 1 => return Ok(()),
+            Some(409) if shared => return Ok(Created::Theirs),
+            Some(409) if attempt > 1 => return Ok(Created::Ours(None)),
             None | Some(429 | 500 | 503 | 504) if attempt < 3 => {
                 tracing::debug!(?error, "creating the helper pod again");
             }
@@ -179,7 +192,8 @@ pub async fn watch_for_failure(
         }
         match judge(&seen, &events) {
             Verdict::Failed(reason) => {
-                return LaunchError::Failed { pod: pod.to_owned(), node: node.to_owned(), reason };
+                let (pod, node) = (pod.to_owned(), node.to_owned());
+                return LaunchError::Failed { pod, uid: seen.metadata.uid, node, reason };
             }
             Verdict::Starting(now) => {
                 if now.is_some() && now != reason {

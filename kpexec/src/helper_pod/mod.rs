@@ -1,8 +1,10 @@
 //! The privileged pod on the target's node: what it is, its start, its end.
 
 mod cleanup;
+mod ended;
 mod image;
 mod launch;
+mod name;
 mod needs;
 mod spec;
 #[cfg(test)]
@@ -10,8 +12,10 @@ mod tests;
 mod tools;
 mod verdict;
 
-pub use cleanup::HelperPod;
+pub use cleanup::{CleanupError, HelperPod, Sharing};
+pub use ended::remove_ended;
 pub use image::{ImageError, helper_image};
 pub use launch::{LaunchError, watch_for_failure};
-pub use spec::{CONTAINER, HelperSpec, PROGRAM, random_name};
+pub use name::{random_name, shared_name};
+pub use spec::{CONTAINER, HelperSpec, PROGRAM};
 pub use tools::ToolsImage;

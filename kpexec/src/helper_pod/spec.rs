@@ -4,6 +4,7 @@
 //! meant, `UPDATE_GOLDEN=1 cargo test -p kpexec` writes it anew; read the diff.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
     AppArmorProfile, Container, EnvVar, HostPathVolumeSource, Pod, PodSpec, ResourceRequirements,
@@ -17,6 +18,7 @@ use super::needs;
 use super::tools::{self, ToolsImage};
 use crate::identity::Identity;
 use crate::target::Target;
+use crate::user::User;
 
 /// Name of the container with the helper in it.
 pub const CONTAINER: &str = "helper";
@@ -24,15 +26,16 @@ pub const CONTAINER: &str = "helper";
 pub const PROGRAM: &str = "/node-helper";
 
 /// Longest life of a helper, enforced by the kubelet even if kpexec was killed
-/// and the API server is gone. A working day's half: longer than a session at a
-/// prompt, short enough that a forgotten helper is gone the next morning.
-const DEADLINE_SECONDS: i64 = 4 * 3600;
+/// and the API server is gone: longer than a session at a prompt, short enough
+/// that a forgotten helper is gone the next morning.
+pub(super) const DEADLINE_SECONDS: i64 = 12 * 3600;
 
 /// Where the CRI socket is inside the helper. A path of its own, because the
 /// node's may lead through `/var/run`, which is a symlink on most hosts.
 const CRI_SOCKET: &str = "/cri.sock";
 
 /// What a session needs of its helper.
+#[derive(Clone, Copy)]
 pub struct HelperSpec<'a> {
     /// Name of the pod, chosen before it is created, so that a create that was
     /// repeated because its answer got lost ends in 409 and not in two pods.
@@ -49,12 +52,15 @@ pub struct HelperSpec<'a> {
     pub target: &'a Target,
     /// Who the session is to be.
     pub identity: &'a Identity,
+    /// Whose it is, as far as that is known.
+    pub user: Option<&'a User>,
+    /// How long it stays without a session, for the user's next one. `None`: it
+    /// is for one session alone.
+    pub shared_for: Option<Duration>,
 }
 
-/// A name that no other helper has: 32 random bits of the OS.
-pub fn random_name() -> Result<String, getrandom::Error> {
-    Ok(format!("kpexec-{:08x}", getrandom::u32()?))
-}
+/// The label with the user's hash.
+pub const USER_LABEL: &str = "kpexec.io/user";
 
 impl HelperSpec<'_> {
     /// Makes the pod.
@@ -63,7 +69,7 @@ impl HelperSpec<'_> {
             metadata: ObjectMeta {
                 name: Some(self.name.to_owned()),
                 namespace: Some(self.namespace.to_owned()),
-                labels: Some(labels()),
+                labels: Some(self.labels()),
                 annotations: Some(self.annotations()),
                 ..ObjectMeta::default()
             },
@@ -72,7 +78,7 @@ impl HelperSpec<'_> {
         }
     }
 
-    fn pod_spec(&self) -> PodSpec {
+    pub(super) fn pod_spec(&self) -> PodSpec {
         PodSpec {
             // Past the scheduler: a full, cordoned or tainted node is where a
             // debugger is needed, and no workload is preempted for it.
@@ -130,13 +136,19 @@ impl HelperSpec<'_> {
             ..VolumeMount::default()
         };
         let tools = self.tools_image;
+        let idle = self.shared_for.map(|time| EnvVar {
+            name: pod::IDLE_SECONDS.into(),
+            value: Some(time.as_secs().to_string()),
+            ..EnvVar::default()
+        });
+        let env = [socket].into_iter().chain(tools.map(|_| tools::pod_uid())).chain(idle);
         Container {
             name: CONTAINER.into(),
             image: Some(self.image.to_owned()),
             // The node of an incident may not reach the registry.
             image_pull_policy: Some("IfNotPresent".into()),
             command: Some(vec![PROGRAM.into(), pod::WAIT.into()]),
-            env: Some([socket].into_iter().chain(tools.map(|_| tools::pod_uid())).collect()),
+            env: Some(env.collect()),
             volume_mounts: Some([cri].into_iter().chain(tools.map(|_| tools::mount())).collect()),
             resources: Some(resources()),
             security_context: Some(self.security_context()),
@@ -168,10 +180,17 @@ impl HelperSpec<'_> {
         }
     }
 
-    /// Who it is for, so that `kubectl describe` and audit logs can tell.
+    /// Who it is for, so that `kubectl describe` and audit logs can tell. One
+    /// that is shared has no target of its own.
     fn annotations(&self) -> BTreeMap<String, String> {
         let target = self.target;
         let mut annotations = mesh_opt_outs();
+        if let Some(user) = self.user {
+            annotations.insert("kpexec.io/user-name".into(), user.name.clone());
+        }
+        if self.shared_for.is_some() {
+            return annotations;
+        }
         for (key, value) in [
             ("target-namespace", &target.namespace),
             ("target-pod", &target.pod),
@@ -182,13 +201,14 @@ impl HelperSpec<'_> {
         }
         annotations
     }
-}
 
-fn labels() -> BTreeMap<String, String> {
-    let mut labels = mesh_opt_outs();
-    labels.insert("app.kubernetes.io/name".into(), "kpexec-helper".into());
-    labels.insert("app.kubernetes.io/managed-by".into(), "kpexec".into());
-    labels
+    fn labels(&self) -> BTreeMap<String, String> {
+        let mut labels = mesh_opt_outs();
+        labels.insert("app.kubernetes.io/name".into(), "kpexec-helper".into());
+        labels.insert("app.kubernetes.io/managed-by".into(), "kpexec".into());
+        labels.extend(self.user.map(|user| (USER_LABEL.to_owned(), user.label())));
+        labels
+    }
 }
 
 /// A mesh's sidecar would delay the start and cannot work in a host network.
@@ -246,6 +266,8 @@ mod tests {
             cri_socket: "/run/containerd/containerd.sock",
             target,
             identity,
+            user: None,
+            shared_for: None,
         }
     }
 
@@ -268,6 +290,19 @@ mod tests {
     fn a_plain_session_gets_the_golden_pod() {
         let plain = IdentityFlags::default();
         check("helper-pod.yaml", "/run/containerd/containerd.sock", &plain);
+    }
+
+    #[test]
+    fn one_for_all_sessions_of_a_user_has_no_target_and_says_whose_it_is() {
+        let identity = Identity::from_flags(&IdentityFlags::default()).unwrap();
+        let target = Target::example();
+        let user = User { name: "system:serviceaccount:ops:alice".into(), uid: "u-7".into() };
+        let spec = HelperSpec {
+            user: Some(&user),
+            shared_for: Some(Duration::from_secs(300)),
+            ..plain_spec(&target, &identity)
+        };
+        check_spec("helper-pod-shared.yaml", &spec);
     }
 
     #[test]
@@ -300,16 +335,6 @@ mod tests {
         {
             let tools_image = Some(ToolsImage { name: "registry.test/tools:1", root });
             check_spec(file, &HelperSpec { tools_image, ..plain_spec(&target, &identity) });
-        }
-    }
-
-    #[test]
-    fn names_are_valid_and_differ() {
-        let (one, two) = (random_name().unwrap(), random_name().unwrap());
-        assert_ne!(one, two);
-        for name in [one, two] {
-            let digits = name.strip_prefix("kpexec-").unwrap();
-            assert!(digits.len() == 8 && digits.bytes().all(|b| b"0123456789abcdef".contains(&b)));
         }
     }
 }

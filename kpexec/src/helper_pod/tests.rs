@@ -8,15 +8,18 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::client::Body;
 use serde_json::json;
 
-use super::cleanup::{CleanupError, HelperPod};
-use super::launch::{LaunchError, create, watch_for_failure};
+use super::cleanup::{CleanupError, HelperPod, Sharing};
+use super::launch::{Created, LaunchError, create, watch_for_failure};
 use crate::cluster::Cluster;
 
 type Log = Arc<Mutex<Vec<String>>>;
 
 /// A cluster that answers each request as `answer` says, given its method and
 /// how many of that method came before, and notes when it has answered.
-fn cluster(answer: fn(&Method, usize) -> (u16, &'static str), delay: Duration) -> (Cluster, Log) {
+fn cluster(
+    answer: impl Fn(&Method, usize) -> (u16, &'static str) + Copy + Send + 'static,
+    delay: Duration,
+) -> (Cluster, Log) {
     let log = Log::default();
     let noted = log.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -31,7 +34,8 @@ fn cluster(answer: fn(&Method, usize) -> (u16, &'static str), delay: Duration) -
             };
             let (code, message) = answer(request.method(), before);
             let body = match code {
-                200 => json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "kpexec-1"}}),
+                200 => json!({"kind": "Pod", "apiVersion": "v1", "status": {"phase": message},
+                              "metadata": {"name": "kpexec-1", "uid": "u-1"}}),
                 _ => json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
                             "code": code, "message": message}),
             };
@@ -54,6 +58,7 @@ fn requests(log: &Log) -> Vec<String> {
     log.lock().unwrap().clone()
 }
 
+const GET: &str = "GET /api/v1/namespaces/kpexec/pods/kpexec-1";
 const CREATE: &str = "POST /api/v1/namespaces/kpexec/pods";
 const DELETE: &str = "DELETE /api/v1/namespaces/kpexec/pods/kpexec-1";
 
@@ -64,20 +69,69 @@ async fn a_create_whose_answer_got_lost_is_repeated_and_recognised() {
         _ => (409, "pods \"kpexec-1\" already exists"),
     };
     let (cluster, log) = cluster(answers, Duration::ZERO);
-    create(&cluster, &pod()).await.unwrap();
+    assert_eq!(create(&cluster, &pod(), false).await.unwrap(), Created::Ours(None));
     assert_eq!(requests(&log), [CREATE, CREATE]);
 }
 
 #[tokio::test]
 async fn a_pod_that_was_there_before_is_not_ours() {
     let (cluster, _) = cluster(|_, _| (409, "pods \"kpexec-1\" already exists"), Duration::ZERO);
-    assert!(matches!(create(&cluster, &pod()).await, Err(LaunchError::Create { .. })));
+    assert!(matches!(create(&cluster, &pod(), false).await, Err(LaunchError::Create { .. })));
+}
+
+#[tokio::test]
+async fn a_shared_pod_that_others_made_is_not_deleted() {
+    let exists = |_: &Method, _| (409, "pods \"kpexec-1\" already exists");
+    let (cluster, log) = cluster(exists, Duration::ZERO);
+    let mut helper = HelperPod::new(&cluster, pod(), Sharing::User);
+    assert_eq!(requests(&log), [""; 0]);
+    helper.create().await.unwrap();
+    helper.delete().await.unwrap();
+    assert_eq!(requests(&log), [CREATE]);
+}
+
+#[tokio::test]
+async fn a_shared_pod_of_ours_is_deleted_unless_we_leave_it() {
+    for (leave, expected) in [(false, &[CREATE, DELETE][..]), (true, &[CREATE])] {
+        let (cluster, log) = cluster(|_, _| (200, ""), Duration::ZERO);
+        let mut helper = HelperPod::new(&cluster, pod(), Sharing::User);
+        helper.create().await.unwrap();
+        if leave {
+            helper.leave();
+        }
+        helper.delete().await.unwrap();
+        assert_eq!(requests(&log), expected);
+    }
+}
+
+#[tokio::test]
+async fn only_a_pod_that_has_ended_makes_room() {
+    for (phase, expected) in [
+        ((200, "Running"), &[GET][..]),
+        ((404, "not found"), &[GET]),
+        ((200, "Succeeded"), &[GET, DELETE]),
+        ((200, "Failed"), &[GET, DELETE]),
+    ] {
+        let answers = move |_: &Method, _| phase;
+        let (cluster, log) = cluster(answers, Duration::ZERO);
+        HelperPod::new(&cluster, pod(), Sharing::User).remove_ended().await.unwrap();
+        assert_eq!(requests(&log), expected, "{phase:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_of_our_own_is_not_left() {
+    let (cluster, log) = cluster(|_, _| (200, ""), Duration::ZERO);
+    let mut helper = HelperPod::new(&cluster, pod(), Sharing::None);
+    helper.leave();
+    helper.delete().await.unwrap();
+    assert_eq!(requests(&log), [CREATE, DELETE]);
 }
 
 #[tokio::test]
 async fn a_missing_namespace_comes_with_the_remedy() {
     let (cluster, log) = cluster(|_, _| (404, "namespaces \"kpexec\" not found"), Duration::ZERO);
-    let error = create(&cluster, &pod()).await.unwrap_err();
+    let error = create(&cluster, &pod(), false).await.unwrap_err();
     assert!(error.hint().unwrap().contains("kubectl apply -f manifests/"));
     assert_eq!(requests(&log), [CREATE]);
 }
@@ -86,14 +140,14 @@ async fn a_missing_namespace_comes_with_the_remedy() {
 async fn a_pod_whose_create_is_under_way_is_deleted_after_it() {
     let (cluster, log) = cluster(|_, _| (200, ""), Duration::from_millis(50));
     // As after a signal: nobody waited for `created`.
-    HelperPod::create(&cluster, pod()).delete().await.unwrap();
+    HelperPod::new(&cluster, pod(), Sharing::None).delete().await.unwrap();
     assert_eq!(requests(&log), [CREATE, DELETE]);
 }
 
 #[tokio::test]
 async fn a_pod_that_was_refused_needs_no_delete() {
     let (cluster, log) = cluster(|_, _| (403, "exceeded quota"), Duration::ZERO);
-    let mut helper = HelperPod::create(&cluster, pod());
+    let mut helper = HelperPod::new(&cluster, pod(), Sharing::None);
     assert!(helper.created().await.is_err());
     helper.delete().await.unwrap();
     assert_eq!(requests(&log), [CREATE]);
@@ -107,7 +161,7 @@ async fn a_pod_that_is_gone_is_deleted_well_enough() {
         _ => (404, "pods \"kpexec-1\" not found"),
     };
     let (cluster, log) = cluster(answers, Duration::ZERO);
-    HelperPod::create(&cluster, pod()).delete().await.unwrap();
+    HelperPod::new(&cluster, pod(), Sharing::None).delete().await.unwrap();
     assert_eq!(requests(&log), [CREATE, DELETE, DELETE]);
 }
 
@@ -118,7 +172,7 @@ async fn a_pod_that_may_not_be_deleted_is_reported() {
         _ => (403, "User \"bob\" cannot delete resource \"pods\""),
     };
     let (cluster, _) = cluster(answers, Duration::ZERO);
-    let helper = HelperPod::create(&cluster, pod());
+    let helper = HelperPod::new(&cluster, pod(), Sharing::None);
     assert_eq!(helper.by_hand(), "delete it by hand: kubectl delete pod -n kpexec kpexec-1");
     assert!(matches!(helper.delete().await, Err(CleanupError::Delete { .. })));
 }
@@ -128,7 +182,7 @@ async fn an_api_server_that_says_nothing_does_not_hold_us_for_ever() {
     tokio::time::pause();
     let (cluster, _) = cluster(|_, _| (200, ""), Duration::from_secs(3600));
     let before = tokio::time::Instant::now();
-    let result = HelperPod::create(&cluster, pod()).delete().await;
+    let result = HelperPod::new(&cluster, pod(), Sharing::None).delete().await;
     assert!(matches!(result, Err(CleanupError::TimedOut { .. })), "{result:?}");
     assert!(before.elapsed() < Duration::from_secs(10));
 }

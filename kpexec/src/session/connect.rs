@@ -22,8 +22,10 @@ use crate::transport::{DialError, Dialer, HelperLog, Link};
 
 /// HTTP/2's windows. One session has one stream, so both are its own; large
 /// enough for the fastest links at the delays of the longest ones.
-const STREAM_WINDOW: u32 = 1024 * 1024;
+const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
+/// The largest of HTTP/2's frames that we take: a message with its own header.
+const FRAME: u32 = 2 * CHUNK as u32;
 /// A silent helper is pinged after the first and given up after the second.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -145,6 +147,8 @@ async fn over(stream: DuplexStream) -> Result<Channel, tonic::transport::Error> 
         std::future::ready(stream.take().ok_or(io::Error::from(io::ErrorKind::NotConnected)))
     });
     Endpoint::from_static("http://helper")
+        // A message is a frame: each costs all the way.
+        .max_frame_size(FRAME)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(KEEP_ALIVE)

@@ -2,15 +2,19 @@
 //! it is left.
 
 mod changes;
+mod escape;
 mod filter;
 #[cfg(test)]
 mod filter_tests;
+mod keyboard;
 mod raw_mode;
 mod sequence;
 
 use kpexec_protocol::WindowSize;
 use rustix::termios::{isatty, tcgetwinsize};
 
+pub use escape::{Action, Escapes, help};
+pub use keyboard::split;
 pub use raw_mode::{RawMode, discard_input, restore_on_panic, show};
 
 /// kubectl's words.

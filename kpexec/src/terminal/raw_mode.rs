@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{Signal, getpid, kill_process};
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::{
     OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcsetattr,
@@ -49,6 +50,18 @@ impl RawMode {
         let guard = Self(());
         tcsetattr(stdin(), OptionalActions::Drain, &raw)?;
         Ok(guard)
+    }
+
+    /// Gives the terminal back and stops this process; takes it again once the
+    /// process is continued. Without a shell that could do so nothing stops.
+    pub fn suspend(&self) -> io::Result<()> {
+        let before = SAVED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(before) = before else { return Ok(()) };
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(stdin(), OptionalActions::Now, &before)?;
+        kill_process(getpid(), Signal::TSTP)?;
+        Ok(tcsetattr(stdin(), OptionalActions::Now, &raw)?)
     }
 }
 

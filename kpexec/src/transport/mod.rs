@@ -8,6 +8,7 @@ mod carry;
 mod channel;
 mod verdict;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,22 @@ pub enum TransportError {
         /// What the API server said.
         source: ApiError,
     },
+    /// A helper that was expected is not there, or no more.
+    #[error("there is no helper pod {pod} in namespace {namespace}")]
+    Absent {
+        /// Its name.
+        pod: String,
+        /// Its namespace.
+        namespace: String,
+    },
+    /// A helper that was expected has ended.
+    #[error("helper pod {pod} in namespace {namespace} has ended")]
+    Ended {
+        /// Its name.
+        pod: String,
+        /// Its namespace.
+        namespace: String,
+    },
     /// The image holds something else than the helper.
     #[error("the helper image has no usable {PROGRAM}: {message}")]
     NoHelper {
@@ -65,6 +82,7 @@ impl TransportError {
             Self::NoHelper { .. } => {
                 Some("--helper-image or KPEXEC_HELPER_IMAGE names the image".into())
             }
+            Self::Absent { .. } | Self::Ended { .. } => None,
             Self::Died { .. } => Some("are kpexec and the helper image of one version?".into()),
         }
     }
@@ -84,18 +102,27 @@ pub struct Dialer {
     cluster: Cluster,
     namespace: String,
     pod: String,
+    /// Whether the pod is known to have been made, so that it only needs time.
+    made: AtomicBool,
     last_reason: Mutex<Option<String>>,
 }
 
 impl Dialer {
-    /// Of the helper pod with this name.
+    /// Of the helper pod with this name, which may not be there.
     pub fn new(cluster: &Cluster, namespace: &str, pod: &str) -> Arc<Self> {
         Arc::new(Self {
             cluster: cluster.clone(),
             namespace: namespace.to_owned(),
             pod: pod.to_owned(),
+            made: AtomicBool::new(false),
             last_reason: Mutex::new(None),
         })
+    }
+
+    /// From now on a pod that is missing is one that starts, or the other way
+    /// round.
+    pub fn set_made(&self, made: bool) {
+        self.made.store(made, Ordering::Relaxed);
     }
 
     /// One attempt. A link that comes of it may still lead nowhere: from 1.30
@@ -135,11 +162,17 @@ impl Dialer {
         readiness: Readiness,
         make_final: impl FnOnce(String, String) -> TransportError,
     ) -> DialError {
+        let (pod, namespace) = (self.pod.clone(), self.namespace.clone());
+        let made = self.made.load(Ordering::Relaxed);
         match readiness {
-            Readiness::Final => {
-                DialError::Final(make_final(self.pod.clone(), self.namespace.clone()))
+            Readiness::Final => DialError::Final(make_final(pod, namespace)),
+            Readiness::Absent if !made => {
+                DialError::Final(TransportError::Absent { pod, namespace })
             }
-            Readiness::Starting => DialError::NotYet(SOON),
+            Readiness::Ended if !made => DialError::Final(TransportError::Ended { pod, namespace }),
+            Readiness::Starting | Readiness::Absent => DialError::NotYet(SOON),
+            // Why is for the watch over the pod to say.
+            Readiness::Ended => DialError::NotYet(LATER),
             Readiness::Unreachable(reason) => {
                 let mut last = self.last_reason.lock().unwrap_or_else(PoisonError::into_inner);
                 if last.as_ref() != Some(&reason) {

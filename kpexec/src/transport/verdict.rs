@@ -9,6 +9,10 @@ use crate::helper_pod::PROGRAM;
 pub enum Readiness {
     /// Yes, and soon: the container is starting.
     Starting,
+    /// There is no such pod: not yet, or no more.
+    Absent,
+    /// The pod has ended.
+    Ended,
     /// Perhaps: something is in the way, and this is what was said about it.
     Unreachable(String),
     /// No.
@@ -19,6 +23,9 @@ pub enum Readiness {
 pub fn of_refusal(error: &ApiError) -> Readiness {
     match error.code() {
         Some(401 | 403) => Readiness::Final,
+        Some(404) if error.to_string().starts_with("pods ") => Readiness::Absent,
+        // The API server of an exec into a pod that has succeeded or failed.
+        Some(400) if error.to_string().contains("completed pod") => Readiness::Ended,
         _ => not_yet(error.to_string()),
     }
 }
@@ -80,12 +87,21 @@ mod tests {
         for (code, message) in [
             (500, "unable to upgrade connection: container not found (\"helper\")"),
             (400, "pod kpexec-1 does not have a host assigned"),
-            (404, "pods \"kpexec-1\" not found"),
         ] {
             assert_eq!(refusal(code, message), Readiness::Starting, "{message}");
         }
         let created = End::Failure("container is in CONTAINER_CREATED state".into());
         assert_eq!(of_silent_end(&created), Readiness::Starting);
+    }
+
+    #[test]
+    fn a_pod_that_is_missing_or_has_ended_may_have_to_be_made() {
+        assert_eq!(refusal(404, "pods \"kpexec-1\" not found"), Readiness::Absent);
+        // The kubelet's word, by way of the API server.
+        let late = "unable to upgrade connection: pod does not exist";
+        assert_eq!(refusal(404, late), Readiness::Starting);
+        let ended = "cannot exec into a container in a completed pod; current phase is Succeeded";
+        assert_eq!(refusal(400, ended), Readiness::Ended);
     }
 
     #[test]

@@ -23,3 +23,6 @@ pub const TOOLS_POD: &str = "KPEXEC_TOOLS_POD";
 
 /// The variable with the path of the CRI socket, as the helper sees it.
 pub const CRI_SOCKET: &str = "KPEXEC_CRI_SOCKET";
+
+/// The variable with the seconds that the helper stays without a session.
+pub const IDLE_SECONDS: &str = "KPEXEC_IDLE_SECONDS";

@@ -25,6 +25,7 @@ async fn session_with(server: &Server, command: &str) -> Result<Session, Session
     let config = kube::Config::new(server.url.parse().unwrap());
     let cluster = Cluster::from_config(config).unwrap();
     let dialer = Dialer::new(&cluster, "kpexec", "kpexec-1");
+    dialer.set_made(true);
     let start = Start { argv: vec![command.to_owned().into()], ..Start::default() };
     let connected = connect(&dialer, &start, |_: HelperLog| {});
     timeout(Duration::from_secs(20), connected).await.expect("connects or fails in time")

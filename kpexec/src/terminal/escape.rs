@@ -1,0 +1,191 @@
+//! Escape sequences at the keyboard, as ssh(1) has them: keys that are for
+//! kpexec and not for the command. Pure.
+
+use bytes::{Bytes, BytesMut};
+
+/// `^Z`, as a terminal in raw mode sends it.
+const CTRL_Z: u8 = 0x1a;
+
+/// What [`Action::Help`] shows.
+pub fn help(character: u8) -> [String; 5] {
+    let key = if character.is_ascii_control() {
+        format!("^{}", char::from(character ^ 0x40))
+    } else {
+        char::from(character).to_string()
+    };
+    [
+        "Escape sequences, at the start of a line:".to_owned(),
+        format!(" {key}.   ends the session, also one that hangs"),
+        format!(" {key}^Z  suspends kpexec"),
+        format!(" {key}?   this message"),
+        format!(" {key}{key}   the escape character itself"),
+    ]
+}
+
+/// What the keyboard wants of kpexec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Leave the session.
+    End,
+    /// Show what there is.
+    Help,
+    /// Stop this process, as `^Z` would stop another.
+    Suspend,
+}
+
+/// What was typed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// For the command.
+    Keys(Bytes),
+    /// For us.
+    Action(Action),
+}
+
+/// Where in a line the typing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Nothing has been typed since the last end of a line.
+    Start,
+    /// Only the escape character has, which is held back.
+    Escaped,
+    /// Anything else has.
+    Within,
+}
+
+/// Reads what is typed.
+#[derive(Debug)]
+pub struct Escapes {
+    /// `None`: all is for the command.
+    character: Option<u8>,
+    at: At,
+}
+
+impl Escapes {
+    /// Sequences begin with this character.
+    pub fn new(character: Option<u8>) -> Self {
+        Self { character, at: At::Start }
+    }
+
+    /// Takes in what was typed next.
+    pub fn read(&mut self, bytes: &[u8]) -> Vec<Typed> {
+        let mut typed = Vec::new();
+        let mut keys = BytesMut::with_capacity(bytes.len() + 1);
+        for &byte in bytes {
+            if self.at == At::Start && Some(byte) == self.character {
+                self.at = At::Escaped;
+                continue;
+            }
+            if self.at == At::Escaped {
+                self.at = At::Start;
+                if let Some(action) = action(byte) {
+                    if !keys.is_empty() {
+                        typed.push(Typed::Keys(keys.split().freeze()));
+                    }
+                    typed.push(Typed::Action(action));
+                    continue;
+                }
+                keys.extend(self.character);
+                if Some(byte) == self.character {
+                    self.at = At::Within;
+                    continue;
+                }
+            }
+            keys.extend([byte]);
+            self.at = if matches!(byte, b'\r' | b'\n') { At::Start } else { At::Within };
+        }
+        if !keys.is_empty() {
+            typed.push(Typed::Keys(keys.freeze()));
+        }
+        typed
+    }
+
+    /// What was held back, at the end of all typing.
+    pub fn finish(self) -> Option<Bytes> {
+        let held = self.character.filter(|_| self.at == At::Escaped)?;
+        Some(Bytes::copy_from_slice(&[held]))
+    }
+}
+
+fn action(byte: u8) -> Option<Action> {
+    match byte {
+        b'.' => Some(Action::End),
+        b'?' => Some(Action::Help),
+        CTRL_Z => Some(Action::Suspend),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(text: &'static str) -> Typed {
+        Typed::Keys(text.into())
+    }
+
+    /// The same, whether it comes at once or key by key.
+    fn read(text: &str) -> Vec<Typed> {
+        let at_once = Escapes::new(Some(b'~')).read(text.as_bytes());
+        let mut escapes = Escapes::new(Some(b'~'));
+        let mut one_by_one: Vec<Typed> = Vec::new();
+        for byte in text.bytes() {
+            for typed in escapes.read(&[byte]) {
+                match (one_by_one.last_mut(), typed) {
+                    (Some(Typed::Keys(before)), Typed::Keys(more)) => {
+                        *before = [&before[..], &more].concat().into();
+                    }
+                    (_, typed) => one_by_one.push(typed),
+                }
+            }
+        }
+        assert_eq!(one_by_one, at_once, "{text:?}");
+        at_once
+    }
+
+    #[test]
+    fn only_at_the_start_of_a_line_it_is_for_us() {
+        assert_eq!(read("~."), [Typed::Action(Action::End)]);
+        assert_eq!(read("ls\r~."), [keys("ls\r"), Typed::Action(Action::End)]);
+        assert_eq!(read("ls\n~?x"), [keys("ls\n"), Typed::Action(Action::Help), keys("x")]);
+        assert_eq!(read("~\x1a"), [Typed::Action(Action::Suspend)]);
+        for text in ["a~.", "cd ~/x\r", " ~.", "~x.\r", "~/.bashrc\r"] {
+            let text: &'static str = text;
+            assert_eq!(read(text), [keys(text)]);
+        }
+    }
+
+    #[test]
+    fn one_can_follow_another() {
+        let twice = [Typed::Action(Action::Help), Typed::Action(Action::End)];
+        assert_eq!(read("~?~."), twice);
+    }
+
+    #[test]
+    fn typed_twice_it_is_itself_once() {
+        assert_eq!(read("~~.\r"), [keys("~.\r")]);
+        assert_eq!(read("~\r~."), [keys("~\r"), Typed::Action(Action::End)]);
+    }
+
+    #[test]
+    fn what_is_held_back_is_not_lost() {
+        let mut escapes = Escapes::new(Some(b'~'));
+        assert_eq!(escapes.read(b"~"), []);
+        assert_eq!(escapes.finish().unwrap(), "~");
+        assert_eq!(Escapes::new(Some(b'~')).finish(), None);
+    }
+
+    #[test]
+    fn help_names_the_key() {
+        assert_eq!(help(b'~')[1], " ~.   ends the session, also one that hangs");
+        assert_eq!(help(0x1d)[2], " ^]^Z  suspends kpexec");
+    }
+
+    #[test]
+    fn another_character_or_none() {
+        let end = [Typed::Action(Action::End)];
+        assert_eq!(Escapes::new(Some(0x1d)).read(b"\x1d."), end);
+        assert_eq!(Escapes::new(Some(0x1d)).read(b"~."), [keys("~.")]);
+        assert_eq!(Escapes::new(None).read(b"~."), [keys("~.")]);
+    }
+}

@@ -1,0 +1,173 @@
+//! A helper that stays: who shares it, how it ends, and what is left of it. Each
+//! test has a helper namespace of its own, so that it sees no helper of another.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tests::command::{Output, kpexec, run, run_kpexec};
+use tests::{BOTH_NODES, Namespace, kubectl};
+
+/// `kpexec --helper-namespace NS FLAGS POD -- COMMAND`.
+fn session(namespace: &Namespace, flags: &[&str], pod: &str, command: &[&str]) -> Result<Output> {
+    let helpers = ["--helper-namespace", namespace.name()];
+    run_kpexec(&[&helpers, flags, &[pod, "--"], command].concat())
+}
+
+/// Name, phase and UID of each helper pod there is.
+fn helpers(namespace: &Namespace) -> Result<Vec<String>> {
+    let columns = "-o=custom-columns=:.metadata.name,:.status.phase,:.metadata.uid";
+    let text = kubectl(&["get", "pods", "-n", namespace.name(), "--no-headers", columns])?;
+    let mut pods: Vec<_> = text.lines().map(|line| line.trim().to_owned()).collect();
+    pods.sort();
+    Ok(pods)
+}
+
+#[test]
+fn the_next_session_of_the_node_has_the_same_helper() -> Result<()> {
+    let namespace = Namespace::for_helpers("warm")?;
+    for (pod, other, count) in
+        [("distroless", "busybox", 1), ("distroless-crio", "busybox-crio", 2)]
+    {
+        let first = session(&namespace, &[], pod, &["sh", "-c", "exit 3"])?;
+        assert_eq!(first.code(), 3, "{first:?}");
+        let after_first = helpers(&namespace)?;
+        assert_eq!(after_first.len(), count, "one for each node: {after_first:?}");
+        // A refusal is no fault of the helper's.
+        let refused = session(&namespace, &[], other, &["no-such-program"])?;
+        assert_eq!(refused.code(), 127, "{refused:?}");
+        let second = session(&namespace, &["-u", "7:7"], other, &["id", "-u"])?;
+        assert_eq!(second.text(), "7", "{second:?}");
+        assert_eq!(helpers(&namespace)?, after_first);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_session_that_needs_another_helper_gets_one() -> Result<()> {
+    let namespace = Namespace::for_helpers("rights")?;
+    for (node, pod) in BOTH_NODES.into_iter().enumerate() {
+        for (flags, count) in [
+            (&[][..], 1),
+            (&["--cap-add", "NET_ADMIN"], 2),
+            (&["--cap-add", "NET_ADMIN", "-u", "7"], 2),
+        ] {
+            let output = session(&namespace, flags, pod, &["true"])?;
+            assert_eq!(output.code(), 0, "{pod} {flags:?}: {output:?}");
+            assert_eq!(helpers(&namespace)?.len(), 2 * node + count, "{pod} {flags:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn with_rm_a_session_has_a_helper_of_its_own() -> Result<()> {
+    let namespace = Namespace::for_helpers("rm")?;
+    for pod in BOTH_NODES {
+        let shared = session(&namespace, &[], pod, &["true"])?;
+        assert_eq!(shared.code(), 0, "{shared:?}");
+        let before = helpers(&namespace)?;
+        let own = session(&namespace, &["--rm"], pod, &["true"])?;
+        assert_eq!(own.code(), 0, "{own:?}");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while helpers(&namespace)? != before {
+            ensure!(Instant::now() < deadline, "{:?}, not {before:?}", helpers(&namespace)?);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn twenty_clients_at_once_share_one_helper() -> Result<()> {
+    for pod in BOTH_NODES {
+        let namespace = Namespace::for_helpers("race")?;
+        let clients: Vec<_> = (0..20)
+            .map(|number: i32| {
+                let script = format!("echo {number}; sleep 1; exit {number}");
+                let helpers = ["--helper-namespace", namespace.name()];
+                let command = kpexec(&[&helpers[..], &[pod, "--", "sh", "-c", &script]].concat());
+                std::thread::spawn(move || (number, run(command, b"")))
+            })
+            .collect();
+        for client in clients {
+            let (number, output) =
+                client.join().map_err(|_| anyhow::anyhow!("a client panicked"))?;
+            let output = output?;
+            assert_eq!(output.code(), number, "{pod}: {output:?}");
+            assert_eq!(output.text(), number.to_string());
+        }
+        assert_eq!(helpers(&namespace)?.len(), 1, "{pod}");
+    }
+    Ok(())
+}
+
+/// A helper on each node that has ended by itself.
+fn end_of_helpers(namespace: &Namespace) -> Result<Vec<String>> {
+    // At once: a later one would sweep up the first.
+    let sessions = BOTH_NODES.map(|pod| {
+        let flags = ["--helper-ttl", "1s", "--helper-namespace", namespace.name()];
+        let command = kpexec(&[&flags[..], &[pod, "--", "true"]].concat());
+        std::thread::spawn(move || run(command, b""))
+    });
+    for session in sessions {
+        let output = session.join().map_err(|_| anyhow::anyhow!("a session panicked"))??;
+        assert_eq!(output.code(), 0, "{output:?}");
+    }
+    let deadline = Instant::now() + Duration::from_secs(40);
+    loop {
+        let ended = helpers(namespace)?;
+        if ended.len() == 2 && ended.iter().all(|helper| helper.contains("Succeeded")) {
+            return Ok(ended);
+        }
+        ensure!(Instant::now() < deadline, "no end: {ended:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn gc_removes_what_has_ended() -> Result<()> {
+    let namespace = Namespace::for_helpers("idle")?;
+    end_of_helpers(&namespace)?;
+    let gc = ["gc", "--helper-namespace", namespace.name()];
+    let swept = run_kpexec(&gc)?;
+    assert_eq!((swept.code(), swept.text().lines().count()), (0, 2), "{swept:?}");
+    assert_eq!(helpers(&namespace)?, [""; 0]);
+    let again = run_kpexec(&gc)?;
+    assert_eq!((again.code(), again.text()), (0, String::new()), "{again:?}");
+    Ok(())
+}
+
+#[test]
+fn a_helper_that_has_ended_is_replaced_and_swept_up() -> Result<()> {
+    let namespace = Namespace::for_helpers("ended")?;
+    let ended = end_of_helpers(&namespace)?;
+    // The session on one node sweeps up on the other, too.
+    let second = session(&namespace, &[], BOTH_NODES[0], &["sh", "-c", "sleep 2; exit 5"])?;
+    assert_eq!(second.code(), 5, "{second:?}");
+    let now = helpers(&namespace)?;
+    assert_eq!(now.len(), 1, "{now:?}");
+    assert!(now[0].contains("Running") && !ended.contains(&now[0]), "{now:?}");
+    Ok(())
+}
+
+#[test]
+fn a_session_keeps_its_helper_longer_than_it_may_be_idle() -> Result<()> {
+    let namespace = Namespace::for_helpers("busy")?;
+    for pod in BOTH_NODES {
+        let output = session(&namespace, &["--helper-ttl", "1s"], pod, &["sleep", "12"])?;
+        assert_eq!(output.code(), 0, "{pod}: {output:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_helper_that_is_deleted_is_made_anew() -> Result<()> {
+    let namespace = Namespace::for_helpers("deleted")?;
+    for pod in BOTH_NODES {
+        for code in [3, 4] {
+            let output = session(&namespace, &[], pod, &["sh", "-c", &format!("exit {code}")])?;
+            assert_eq!(output.code(), code, "{pod}: {output:?}");
+            kubectl(&["delete", "pod", "-n", namespace.name(), "--all", "--wait=false"])?;
+        }
+    }
+    Ok(())
+}
