@@ -225,7 +225,7 @@ fn mesh_opt_outs() -> BTreeMap<String, String> {
 fn resources() -> ResourceRequirements {
     ResourceRequirements {
         requests: quantities(&[("cpu", "20m"), ("memory", "32Mi")]),
-        limits: quantities(&[("cpu", "2"), ("memory", "512Mi")]),
+        limits: quantities(&[("cpu", "2"), ("memory", "1Gi")]),
         ..ResourceRequirements::default()
     }
 }
