@@ -3,6 +3,7 @@
 mod cluster;
 mod gc;
 mod identity;
+mod invocation;
 mod tools;
 mod value;
 mod view;
@@ -21,6 +22,7 @@ pub use gc::Gc;
 pub use identity::IdentityFlags;
 #[cfg(test)]
 pub use identity::{Profile, Seccomp};
+pub use invocation::Invocation;
 pub use tools::{ToolsFlags, Toolset};
 pub use value::{EnvVar, Escape};
 use value::{parse_duration, parse_env, parse_escape, parse_workdir};
@@ -150,35 +152,6 @@ pub enum CliError {
         /// What would be right, if that is known.
         hint: Option<String>,
     },
-}
-
-/// What is asked for.
-#[derive(Debug)]
-pub enum Invocation {
-    /// A command or a shell in a container.
-    Session(Box<Cli>),
-    /// `gc`, for which a pod of that name has to be called pod/gc.
-    Gc(Gc),
-}
-
-impl Invocation {
-    /// Parses the arguments, `argv[0]` included.
-    pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
-        let mut args: Vec<OsString> = args.into_iter().collect();
-        if args.get(1).is_none_or(|first| first != "gc") {
-            return Cli::parse_args(args).map(|cli| Self::Session(Box::new(cli)));
-        }
-        args.remove(1);
-        Gc::try_parse_from(args).map(Self::Gc).map_err(|error| from_clap(&error))
-    }
-
-    /// Whether to say more.
-    pub fn is_verbose(&self) -> bool {
-        match self {
-            Self::Session(cli) => cli.verbose,
-            Self::Gc(gc) => gc.verbose,
-        }
-    }
 }
 
 const EXAMPLE: &str = "for example: kpexec -it POD -- bash";
@@ -410,20 +383,6 @@ mod tests {
         assert!(what.ends_with("not of the form NAME=VALUE"), "{what}");
         let (what, _) = usage_of(&["web", "-q", "-v", "--", "id"]);
         assert!(what.contains("cannot be used with") && !what.contains('\n'), "{what}");
-    }
-
-    #[test]
-    fn gc_is_a_word_of_its_own_in_the_first_place_only() {
-        let parse = |args: &str| Invocation::parse(args.split(' ').map(OsString::from));
-        let Invocation::Gc(gc) = parse("kpexec gc --helper-namespace h -v").unwrap() else {
-            panic!("a session");
-        };
-        assert!(gc.verbose && gc.cluster.helper_namespace == "h");
-        for session in ["kpexec pod/gc -- id", "kpexec -n x gc -- id", "kpexec web -- gc"] {
-            assert!(matches!(parse(session).unwrap(), Invocation::Session(_)), "{session}");
-        }
-        assert!(parse("kpexec gc web").unwrap_err().to_string().contains("unexpected argument"));
-        Gc::command().debug_assert();
     }
 
     #[test]
