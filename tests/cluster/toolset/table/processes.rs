@@ -11,8 +11,8 @@ pub const ROWS: &[Row] = &[
     works(
         "pgrep, pkill, killall, pstree",
         r#"
-pgrep -x app; pstree -pt 1; for by in "pkill -f ^sleep.6001" "killall -e sleep"; do
-sleep 6001 & while ! pgrep -x sleep >/dev/null; do :; done; $by; wait "$!"; echo "rc=$?"; done
+pgrep -x app; pstree -pt 1; for by in "pkill -f ^tail.-f./dev/null" "killall -e tail"; do
+tail -f /dev/null & while ! pgrep -x -P "$$" tail >/dev/null; do :; done; $by; wait "$!"; echo "rc=$?"; done
 "#,
         &["1\n", "{worker-1}(", "rc=143\nrc=143"],
     ),
