@@ -147,10 +147,7 @@ impl HelperPod {
     }
 
     async fn try_delete(&self, uid: Option<&str>) -> Result<(), CleanupError> {
-        let preconditions = Preconditions { uid: uid.map(str::to_owned), resource_version: None };
-        let parameters =
-            DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let parameters = parameters.grace_period(0);
+        let parameters = at_once(uid.map(str::to_owned));
         let mut attempt = 1;
         loop {
             let deleted = self.pods().delete(self.name(), &parameters).await;
@@ -192,6 +189,13 @@ impl HelperPod {
     pub fn by_hand(&self) -> String {
         format!("delete it by hand: kubectl delete pod -n {} {}", self.namespace(), self.name())
     }
+}
+
+/// To delete the pod of this UID, and none that has its name by then.
+pub(super) fn at_once(uid: Option<String>) -> DeleteParams {
+    let preconditions = Preconditions { uid, resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    parameters.grace_period(0)
 }
 
 impl Drop for HelperPod {

@@ -4,8 +4,9 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::api::ListParams;
 
+use super::cleanup::at_once;
 use super::spec::USER_LABEL;
 use crate::api_error::ApiError;
 use crate::cluster::Cluster;
@@ -37,9 +38,7 @@ pub async fn remove_ended(
 /// `None` if somebody else was faster.
 async fn delete(pods: &Api<Pod>, pod: Pod) -> kube::Result<Option<String>> {
     let name = pod.metadata.name.unwrap_or_default();
-    let preconditions = Preconditions { uid: pod.metadata.uid, resource_version: None };
-    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match pods.delete(&name, &parameters.grace_period(0)).await {
+    match pods.delete(&name, &at_once(pod.metadata.uid)).await {
         Ok(_) => Ok(Some(name)),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
         Err(error) => Err(error),
