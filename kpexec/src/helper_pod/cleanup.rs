@@ -134,9 +134,20 @@ impl HelperPod {
     async fn delete_ours(&mut self) -> Result<(), CleanupError> {
         // Its error, if any, was reported by whoever called `created`.
         let _ = self.created().await;
-        match &self.creation {
-            Creation::Done(Created::Ours(uid)) => self.try_delete(uid.as_deref()).await,
-            _ => Ok(()),
+        let Creation::Done(Created::Ours(uid)) = &self.creation else { return Ok(()) };
+        // One that runs may have sessions of others by now, and ends by itself.
+        if self.sharing == Sharing::User && self.phase().await?.as_deref() == Some("Running") {
+            return Ok(());
+        }
+        self.try_delete(uid.as_deref()).await
+    }
+
+    /// `None` if there is no pod of that name.
+    async fn phase(&self) -> Result<Option<String>, CleanupError> {
+        match self.pods().get(self.name()).await {
+            Ok(pod) => Ok(pod.status.and_then(|status| status.phase)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(self.failed(error)),
         }
     }
 

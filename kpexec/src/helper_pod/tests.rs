@@ -92,8 +92,13 @@ async fn a_shared_pod_that_others_made_is_not_deleted() {
 
 #[tokio::test]
 async fn a_shared_pod_of_ours_is_deleted_unless_we_leave_it() {
-    for (leave, expected) in [(false, &[CREATE, DELETE][..]), (true, &[CREATE])] {
-        let (cluster, log) = cluster(|_, _| (200, ""), Duration::ZERO);
+    for (phase, leave, expected) in [
+        ("Pending", false, &[CREATE, GET, DELETE][..]),
+        // Others may have begun a session in it.
+        ("Running", false, &[CREATE, GET]),
+        ("Pending", true, &[CREATE]),
+    ] {
+        let (cluster, log) = cluster(move |_, _| (200, phase), Duration::ZERO);
         let mut helper = HelperPod::new(&cluster, pod(), Sharing::User);
         helper.create().await.unwrap();
         if leave {
