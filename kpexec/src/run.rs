@@ -254,6 +254,7 @@ fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> 
         writable: cli.view.writable,
         save_changes: cli.view.save_changes.is_some(),
         tools_root: cli.tools.tools_root,
+        keep: None,
     }
 }
 

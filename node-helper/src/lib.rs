@@ -2,7 +2,8 @@
 //!
 //! One session, in the order it happens:
 //!
-//! 1. [`serve`] takes the request from the client;
+//! 1. [`connect`] hands the client to [`supervise`], a copy of which, [`serve`],
+//!    takes its request;
 //! 2. [`cri`] asks the container runtime about the target;
 //! 3. [`target`] pins the target's process and reads its facts;
 //! 4. [`names`] looks up in the target what was asked for by name, and
@@ -13,6 +14,7 @@
 //!    leaves nothing behind.
 
 pub mod cgroup;
+pub mod connect;
 pub mod cri;
 pub mod enter;
 pub mod environment;
@@ -27,11 +29,11 @@ pub mod seccomp;
 pub mod serve;
 pub mod session;
 pub(crate) mod signal;
+pub mod supervise;
 #[allow(unsafe_code, reason = "fork, exec and system calls that have no safe wrapper")]
 pub(crate) mod sys;
 pub mod target;
 pub mod tools;
-pub mod wait;
 
 /// Where the helper image keeps the toolset.
 pub const TOOLSET: &str = "/toolset";

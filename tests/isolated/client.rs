@@ -234,7 +234,7 @@ pub async fn collect(mut answers: Streaming<ServerMessage>) -> Result<Outcome> {
                     outcome.notices = started.notices;
                     outcome.identity = started.identity;
                 }
-                Some(Answer::StdinTaken(_)) => {}
+                Some(Answer::StdinTaken(_) | Answer::Detached(_)) => {}
                 None => bail!("an empty answer"),
             }
         }

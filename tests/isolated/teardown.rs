@@ -189,13 +189,16 @@ async fn t59_what_a_killed_helper_leaves_is_swept_up() -> Result<()> {
         ensure!(!rustix::process::geteuid().is_root(), "root can have a cgroup");
         return kill_marked("72007").await;
     }
-    let mut wait = Command::new(env!("CARGO_BIN_EXE_node-helper"))
-        .arg("wait")
+    let run = tempfile::tempdir()?;
+    let mut supervisor = Command::new(env!("CARGO_BIN_EXE_node-helper"))
+        .arg("supervise")
+        .env("KPEXEC_RUN_FOLDER", run.path())
+        .env("KPEXEC_CRI_SOCKET", run.path().join("none"))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
     tokio::time::sleep(SOON).await;
-    wait.kill().await?;
+    supervisor.kill().await?;
     assert_eq!(marked("72007")?.len(), 0);
     assert_no_cgroups(&cgroups)?;
     assert_eq!(marked("72008")?.len(), 2, "another session was hit");

@@ -143,7 +143,7 @@ fn lay_out(helper: &Path, toolset: &Built, context: &Path) -> Result<()> {
         fs::remove_dir_all(&root)?;
     }
     // The toolset is a layer of its own, with its own folder.
-    for folder in ["dev", "proc", "run", "sys", "tmp"] {
+    for folder in [".kpexec-run", "dev", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder))?;
     }
     fs::copy(helper, root.join("node-helper"))?;

@@ -95,8 +95,8 @@ impl HelperSpec<'_> {
             dns_policy: Some("Default".into()),
             restart_policy: Some("Never".into()),
             active_deadline_seconds: Some(DEADLINE_SECONDS),
-            // Nothing in the helper needs time to end.
-            termination_grace_period_seconds: Some(0),
+            // To tell the clients, and to end their commands with SIGHUP first.
+            termination_grace_period_seconds: Some(10),
             // Nobody needs the API from here, and a token costs 0.25 s of start.
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
@@ -147,7 +147,7 @@ impl HelperSpec<'_> {
             image: Some(self.image.to_owned()),
             // The node of an incident may not reach the registry.
             image_pull_policy: Some("IfNotPresent".into()),
-            command: Some(vec![PROGRAM.into(), pod::WAIT.into()]),
+            command: Some(vec![PROGRAM.into(), pod::SUPERVISE.into()]),
             env: Some(env.collect()),
             volume_mounts: Some([cri].into_iter().chain(tools.map(|_| tools::mount())).collect()),
             resources: Some(resources()),

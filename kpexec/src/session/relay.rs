@@ -97,7 +97,9 @@ async fn receive(
             }
             // Unknown kinds may come from a newer helper; they must not be
             // something that matters, or the protocol's version would differ.
-            Some(server_message::Kind::Started(_)) | None => continue,
+            Some(server_message::Kind::Started(_) | server_message::Kind::Detached(_)) | None => {
+                continue;
+            }
         };
         if output.send(piece).await.is_err() {
             return Ok(None);

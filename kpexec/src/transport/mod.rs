@@ -197,7 +197,7 @@ impl Dialer {
             ..AttachParams::default()
         };
         Request::new(format!("/api/v1/namespaces/{}/pods", self.namespace))
-            .exec(&self.pod, [PROGRAM, pod::SERVE], &streams)
+            .exec(&self.pod, [PROGRAM, pod::CONNECT], &streams)
             .map_err(|error| {
                 DialError::Final(TransportError::Exec {
                     pod: self.pod.clone(),

@@ -18,4 +18,4 @@ pub const CHUNK: usize = 64 * 1024;
 /// How much stdin a client sends ahead of what the command has taken, in bytes.
 /// It bounds what the helper holds, so that resizes and signals, which come
 /// behind it, are never held up by a command that reads nothing.
-pub const STDIN_WINDOW: usize = 1024 * 1024;
+pub const STDIN_WINDOW: usize = 2 * 1024 * 1024;

@@ -69,6 +69,15 @@ impl Cgroups {
         Ok(Self { hierarchy, root, owner })
     }
 
+    /// The same for this process, which is a copy of the one that opened it.
+    ///
+    /// # Errors
+    /// When our own start time cannot be read, or there are no descriptors left.
+    pub fn owned_by_us(&self, procfs: &Procfs) -> rustix::io::Result<Self> {
+        let (root, hierarchy) = (self.parent()?, self.hierarchy.clone());
+        Ok(Self { hierarchy, root, owner: Owner::us(procfs)? })
+    }
+
     /// Makes a cgroup for the session that process `pid` begins.
     ///
     /// # Errors

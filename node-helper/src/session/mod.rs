@@ -1,47 +1,68 @@
 //! One session, from the client's request to the command's end.
 
 mod attributes;
+mod audience;
 mod begin;
 mod changes;
 mod command;
 mod descendants;
 mod executed;
+mod last_word;
 mod order;
+mod outlet;
 mod own_root;
+mod pumps;
 mod relay;
+mod ring;
+mod sessions;
 mod shim;
 mod streams;
 mod view;
 mod who;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kpexec_protocol::pod::{CRI_SOCKET, TOOLS_POD};
 use kpexec_protocol::server_message::Kind;
-use kpexec_protocol::{ClientMessage, ServerMessage, client_message};
+use kpexec_protocol::{Attach, ClientMessage, ServerMessage, Start, client_message};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use rustix::fs::stat;
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capability_is_in_bounding_set};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
 
+use crate::TOOLSET;
 use crate::cgroup::{self, Cgroups};
 use crate::enter::seal::SealedBinary;
-use crate::failure;
+use crate::failure::ours;
 use crate::identity::Helper;
+use crate::serve::{self, prepare};
+use crate::sys::call::join_new_session_keyring;
 use crate::target::Procfs;
+use crate::target::status::status;
+pub use sessions::Sessions;
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What all sessions of one `serve` share.
-#[derive(Debug)]
+/// How long a session may take to end whose client has gone.
+const FAREWELL: Duration = Duration::from_secs(20);
+
+/// What all sessions of a helper share.
+#[derive(Clone, Debug)]
 pub struct Context {
     /// All processes of the node.
-    pub procfs: Procfs,
+    pub procfs: Arc<Procfs>,
     /// Where sessions' cgroups are made, or why they have none.
     pub cgroups: Arc<Result<Cgroups, cgroup::Error>>,
     /// What entry processes run.
-    pub binary: SealedBinary,
+    pub binary: Arc<SealedBinary>,
     /// The container runtime's socket.
     pub cri_socket: PathBuf,
     /// The toolset's folder in the helper.
@@ -54,6 +75,62 @@ pub struct Context {
     pub node_network: u64,
     /// What this helper can give.
     pub helper: Helper,
+    /// Those of this server.
+    pub sessions: Sessions,
+}
+
+impl Context {
+    /// Prepares it, and leaves the node's network, which no session needs.
+    ///
+    /// # Errors
+    /// When the helper lacks rights, or its pod was made without the CRI socket.
+    pub fn open() -> Result<Self, serve::Error> {
+        prctl::set_dumpable(false).map_err(prepare("forbid dumps"))?;
+        let node_network =
+            stat("/proc/self/ns/net").map_err(prepare("look at the node's network"))?.st_ino;
+        unshare(CloneFlags::CLONE_NEWNET).map_err(prepare("leave the node's network"))?;
+        let from_env = |name| std::env::var_os(name).map(PathBuf::from);
+        let procfs = Procfs::open().map_err(prepare("open /proc"))?;
+        Ok(Self {
+            helper: own_means(&procfs).map_err(prepare("read what it may do"))?,
+            cgroups: Arc::new(Cgroups::open(&procfs)),
+            procfs: Arc::new(procfs),
+            node_network,
+            binary: Arc::new(SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?),
+            cri_socket: from_env(CRI_SOCKET).ok_or(serve::Error::NoSocket)?,
+            toolset: from_env("KPEXEC_TOOLSET").unwrap_or_else(|| TOOLSET.into()),
+            tools_pod: std::env::var(TOOLS_POD).ok(),
+            sessions: Sessions::default(),
+        })
+    }
+
+    /// Makes it this process's own, which may be a copy of the one that opened it.
+    ///
+    /// # Errors
+    /// When this process's facts cannot be read.
+    pub fn own(&mut self) -> io::Result<()> {
+        if let Ok(cgroups) = self.cgroups.as_ref() {
+            self.cgroups = Arc::new(Ok(cgroups.owned_by_us(&self.procfs)?));
+        }
+        // What this one forbids to us it forbids to what we start.
+        self.helper.own_keyring = join_new_session_keyring() != Err(Errno::PERM);
+        Ok(())
+    }
+}
+
+/// What sessions can be given.
+fn own_means(procfs: &Procfs) -> io::Result<Helper> {
+    let own = procfs.process(std::process::id().cast_signed())?;
+    let text = Procfs::read(&own, c"status")?;
+    let status = status(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    // `EINVAL` from the first one that this kernel does not know.
+    let known = |number: &u32| {
+        capability_is_in_bounding_set(CapabilitySet::from_bits_retain(1 << number)).is_ok()
+    };
+    let known = (0..u64::BITS).take_while(known).fold(0, |all, number| all | 1 << number);
+    let (permitted, filtered) = (status.permitted, status.filtered);
+    Ok(Helper { permitted, known, filtered, own_keyring: false })
 }
 
 /// Where answers go.
@@ -61,6 +138,15 @@ pub type Answers = mpsc::Sender<Result<ServerMessage, Status>>;
 
 /// What the client sends.
 pub type Requests = Streaming<ClientMessage>;
+
+/// A client's call.
+#[derive(Debug)]
+pub struct Client {
+    /// What it says.
+    pub requests: Requests,
+    /// Where it is answered.
+    pub answers: Answers,
+}
 
 /// Why there is no request.
 #[derive(Debug, thiserror::Error)]
@@ -71,26 +157,70 @@ enum RequestError {
     TimedOut,
     #[error("the client's first message is not a request")]
     NotAStart,
+    #[error("the request contradicts itself: to keep the session and to save changes")]
+    KeptChanges,
 }
 
-/// Serves one session; tells the client how it ended, unless the client has
-/// gone. Nothing of the session runs any more when this returns.
-pub async fn run(context: &Context, mut requests: Requests, answers: Answers) {
-    let last = match first(&mut requests).await {
-        Err(error) => Kind::Failure(failure::ours(&error, "client and helper may not fit")),
-        Ok(start) => match begin::begin(context, start).await {
-            Err(failure) => Kind::Failure(failure),
-            Ok(running) => relay::relay(context, running, requests, &answers).await,
-        },
+/// Serves one call; tells the client how it ended, unless the client has gone.
+/// Nothing of a session that begins with it runs any more when this returns.
+pub async fn run(context: &Context, mut client: Client) {
+    let unfit = |error: &RequestError| ours(error, "client and helper may not fit");
+    match first(&mut client.requests).await {
+        Err(error) => drop(say(&client.answers, Kind::Failure(unfit(&error))).await),
+        Ok(First::Start(start)) if start.keep.is_some() && start.save_changes => {
+            let failure = unfit(&RequestError::KeptChanges);
+            say(&client.answers, Kind::Failure(failure)).await;
+        }
+        Ok(First::Start(start)) => new(context, *start, client).await,
+        Ok(First::Attach(attach)) => {
+            let visited = context.sessions.visit(&attach.session, client, attach.output).await;
+            if let Err(Client { answers, .. }) = visited {
+                say(&answers, last_word::no_session(&attach.session)).await;
+            }
+        }
+    }
+}
+
+async fn new(context: &Context, start: Start, client: Client) {
+    let registered = context.sessions.register(&start, start.keep.is_some());
+    let keep = start.keep.as_ref().map(|keep| Duration::from_secs(keep.linger.into()));
+    let forsaken = forsaken(client.answers.clone(), keep.is_some());
+    let session = async move {
+        match begin::begin(context, start).await {
+            Err(failure) => drop(say(&client.answers, Kind::Failure(failure)).await),
+            Ok(running) => relay::relay(context, running, client, registered, keep).await,
+        }
     };
-    say(&answers, last).await;
+    tokio::select! {
+        () = session => {}
+        () = forsaken => {}
+    }
 }
 
-async fn first(requests: &mut Requests) -> Result<kpexec_protocol::Start, RequestError> {
+/// How long a session may take to end whose client has gone, and which nobody
+/// can come back to.
+async fn forsaken(answers: Answers, kept: bool) {
+    if kept {
+        // It knows itself when it is to end.
+        drop(answers);
+        return std::future::pending().await;
+    }
+    answers.closed().await;
+    sleep(FAREWELL).await;
+}
+
+/// How a call begins.
+enum First {
+    Start(Box<Start>),
+    Attach(Attach),
+}
+
+async fn first(requests: &mut Requests) -> Result<First, RequestError> {
     let message =
         timeout(PATIENCE, requests.message()).await.map_err(|_| RequestError::TimedOut)?;
     match message.ok().flatten().ok_or(RequestError::None)?.kind {
-        Some(client_message::Kind::Start(start)) => Ok(start),
+        Some(client_message::Kind::Start(start)) => Ok(First::Start(Box::new(start))),
+        Some(client_message::Kind::Attach(attach)) => Ok(First::Attach(attach)),
         _ => Err(RequestError::NotAStart),
     }
 }

@@ -125,5 +125,6 @@ pub(super) fn started(
         notices.push("the session has no cgroup: if it kills its shim, it may outlive us".into());
     }
     let summary = identity.summary();
-    Started { identity: identity.describe(&context.helper), notices, summary }
+    let identity = identity.describe(&context.helper);
+    Started { identity, notices, summary, ..Started::default() }
 }

@@ -107,17 +107,20 @@ impl View {
     }
 
     /// To be called once nothing of the session is left: sends the changes, if
-    /// they were asked for. Gives what the operator should know in the end.
-    pub async fn conclude(self, answers: &Answers) -> Result<Vec<String>, Error> {
+    /// they were asked for and somebody is there to take them. Gives what the
+    /// operator should know in the end.
+    pub async fn conclude(self, answers: Option<Answers>) -> Result<Vec<String>, Error> {
         let now = Names::of(&self.root);
         if self.writes == Writes::Through {
             // Nothing is lost by it that was not lost before.
             let unknown = |errno| vec![format!("cannot tell what was made under /: {errno}")];
             return Ok(now.map_or_else(unknown, |now| self.before.changed_to(&now).notices()));
         }
-        let Some(scratch) = self.scratch else { return Ok(Vec::new()) };
+        let (Some(scratch), Some(answers)) = (self.scratch, answers) else {
+            return Ok(Vec::new());
+        };
         let difference = self.before.changed_to(&now.map_err(Error::Look)?);
-        let (root, owners, answers) = (self.root, self.owners, answers.clone());
+        let (root, owners) = (self.root, self.owners);
         let saving = spawn_blocking(move || save(&root, &difference, &scratch, owners, answers));
         let losses = saving.await.map_err(|error| Error::Hold(error.into()))??;
         let of = |what: &str| {

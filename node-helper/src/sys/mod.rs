@@ -2,6 +2,7 @@
 //! library of ours wraps.
 
 pub(crate) mod call;
+pub(crate) mod fork;
 pub(crate) mod page;
 pub(crate) mod seccomp;
 pub(crate) mod start;

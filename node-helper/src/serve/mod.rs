@@ -1,0 +1,187 @@
+//! Serves clients, most often one, until they have gone and their sessions have
+//! ended.
+
+mod connection;
+mod presence;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kpexec_protocol::helper_server::{Helper, HelperServer};
+use kpexec_protocol::{CHUNK, ClientMessage, ServerMessage};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tonic::transport::Server;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::session::{self, Context, Sessions};
+use crate::supervise::errand::Caller;
+use crate::sys::watch::async_fd;
+use connection::Connection;
+use presence::{Door, Presence, Present};
+
+/// A client that does not answer a ping within this time has gone. Together
+/// with the interval 30 s: longer than a network hiccup or a suspended client
+/// that is resumed at once, short enough that nothing lingers.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often a silent client is pinged.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How much may be on its way to us for one session, in bytes.
+const WINDOW: u32 = 4 << 20;
+
+/// The largest of HTTP/2's frames that we take: a message with its own header.
+const FRAME: u32 = 2 * CHUNK as u32;
+
+/// Answers waiting to be sent, each up to 64 KiB.
+const ANSWERS: usize = 8;
+
+/// Why nothing can be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Before the first byte was read.
+    #[error("cannot {0}")]
+    Prepare(&'static str, #[source] io::Error),
+    /// The helper pod was made without it.
+    #[error("KPEXEC_CRI_SOCKET is not set")]
+    NoSocket,
+    /// The connection broke in a way that is no end of it.
+    #[error("cannot serve")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+pub(crate) fn prepare<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Prepare(what, error.into())
+}
+
+/// Serves one client on stdin and stdout.
+///
+/// # Errors
+/// When it cannot begin, or the connection is no HTTP/2.
+pub fn main() -> Result<(), Error> {
+    let mut context = Context::open()?;
+    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
+    let streams = own(io::stdin().as_fd()).and_then(|i| Ok((i, own(io::stdout().as_fd())?)));
+    let (input, output) = streams.map_err(prepare("use stdin and stdout"))?;
+    context.own().map_err(prepare("read who it is"))?;
+    run(context, |present| Connection::new(input, output, present), None)
+}
+
+/// In a copy of the main process, its `number`th: serves the client of `caller`,
+/// and those that come by `way` for sessions that are kept.
+///
+/// # Errors
+/// As [`main`].
+pub fn serve_caller(
+    context: &Context,
+    number: u32,
+    caller: Caller,
+    way: OwnedFd,
+) -> Result<(), Error> {
+    let mut context = context.clone();
+    context.own().map_err(prepare("read who it is"))?;
+    let note = way.try_clone().map_err(prepare("reach the main process"))?;
+    context.sessions = Sessions::of_server(number, note);
+    run(context, |present| Connection::of_caller(caller, present), Some(way))
+}
+
+fn run(
+    context: Context,
+    first: impl FnOnce(Present) -> io::Result<Connection>,
+    way: Option<OwnedFd>,
+) -> Result<(), Error> {
+    // One thread: the parent-death signals of what it starts refer to it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(prepare("start"))?;
+    runtime.block_on(async {
+        let (presence, present, door) = Presence::begin();
+        let first = first(present).map_err(prepare("use the client's streams"))?;
+        serve(Arc::new(context), first, way, presence, door).await
+    })
+}
+
+async fn serve(
+    context: Arc<Context>,
+    first: Connection,
+    way: Option<OwnedFd>,
+    mut presence: Presence,
+    door: Door,
+) -> Result<(), Error> {
+    let (connections, incoming) = mpsc::unbounded_channel::<io::Result<Connection>>();
+    // It is not closed: both ends are here.
+    let _open = connections.send(Ok(first));
+    if let Some(way) = way {
+        tokio::spawn(take_callers(way, connections.clone(), door.clone()));
+    }
+    tokio::spawn(end_with_the_pod(context.clone()));
+    let service = HelperServer::new(Service { context, door });
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .max_frame_size(FRAME)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW * 2)
+        .add_service(service);
+    tokio::select! {
+        result = server.serve_with_incoming(UnboundedReceiverStream::new(incoming)) => {
+            result.map_err(Error::from)
+        }
+        () = presence.all_gone() => Ok(()),
+    }
+}
+
+/// Takes clients that come back to a session that is kept here.
+async fn take_callers(
+    way: OwnedFd,
+    connections: mpsc::UnboundedSender<io::Result<Connection>>,
+    door: Door,
+) -> io::Result<()> {
+    let way = async_fd(way)?;
+    loop {
+        let mut ready = way.readable().await?;
+        let Ok(caller) = ready.try_io(|way| Ok(Caller::take(way.as_fd())?)) else { continue };
+        // The main process has ended, or sends what we do not know.
+        let caller = caller?;
+        let Some(present) = door.enter() else { return Ok(()) };
+        // The server is there as long as this task is.
+        let _open = connections.send(Connection::of_caller(caller, present));
+    }
+}
+
+/// Tells all clients when the pod is deleted, and ends their commands.
+async fn end_with_the_pod(context: Arc<Context>) -> io::Result<()> {
+    signal(SignalKind::terminate())?.recv().await;
+    context.sessions.end_all();
+    Ok(())
+}
+
+struct Service {
+    context: Arc<Context>,
+    door: Door,
+}
+
+#[tonic::async_trait]
+impl Helper for Service {
+    type SessionStream = ReceiverStream<Result<ServerMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<ClientMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let (answers, stream) = mpsc::channel(ANSWERS);
+        let (context, present) = (self.context.clone(), self.door.enter());
+        let session = async move {
+            let client = session::Client { requests: request.into_inner(), answers };
+            session::run(&context, client).await;
+            drop(present);
+        };
+        tokio::spawn(session);
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
