@@ -1,70 +1,74 @@
 //! A session, connected with the terminal or the pipes here.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use kpexec_protocol::Started;
+use rustix::process::Signal;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use crate::banner;
-use crate::cli::Cli;
-use crate::local_io::{spawn_output, spawn_stdin};
+use crate::local_io::{Written, spawn_output, spawn_stdin};
 use crate::report;
 use crate::run::{RunError, local};
-use crate::session::{self, Local, Session, SessionError};
+use crate::session::{self, Control, Ended, Local, Progress, Session, SessionError};
 use crate::signals::{Signals, follow_size};
-use crate::target::Target;
-use crate::terminal::{self, Action, Escapes, RawMode};
+use crate::terminal::{self, Action, Detach, Escapes, RawMode};
 
 /// What a shell reports for a program that wrote to a closed pipe: 128 + SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
 
 /// This end.
-pub struct Here<'a> {
-    /// What was asked for.
-    pub cli: &'a Cli,
-    /// The container.
-    pub target: &'a Target,
+pub struct Here {
     /// Whether the command has a terminal.
     pub tty: bool,
+    /// Whether it gets our stdin.
+    pub stdin: bool,
+    /// Whether what it shows is not filtered.
+    pub raw_terminal: bool,
+    /// What begins an escape sequence.
+    pub escape_character: Option<u8>,
+    /// The keys that leave the session, if it can be left.
+    pub detach_keys: Option<Vec<u8>>,
+    /// The session's name, if it can be come back to.
+    pub name: Option<String>,
 }
 
-impl Here<'_> {
-    fn announce(&self, started: &Started) {
-        let Cli { quiet, verbose, .. } = *self.cli;
-        if self.tty && self.cli.is_shell() && !quiet {
-            let lines = banner::lines(self.target, started, self.cli);
-            lines.iter().for_each(|line| report::notice(line));
-        }
-        report::started(started, quiet, verbose);
-    }
-
+impl Here {
     /// What comes from stdin, and what of it is for us.
     fn keyboard(&self) -> (Option<mpsc::Receiver<Bytes>>, Option<UnboundedReceiver<Action>>) {
-        let stdin = self.cli.stdin.then(spawn_stdin);
+        let stdin = self.stdin.then(spawn_stdin);
         match stdin {
             Some(keys) if self.tty => {
-                let (keys, actions) = terminal::split(keys, Escapes::new(self.escape_character()));
+                let detach = Detach::new(self.detach_keys.clone().unwrap_or_default());
+                let (keys, actions) =
+                    terminal::split(keys, Escapes::new(self.escape_character), detach);
                 (Some(keys), Some(actions))
             }
             stdin => (stdin, None),
         }
     }
 
-    fn escape_character(&self) -> Option<u8> {
-        self.cli.escape_char.0
-    }
-
     /// Does what the keyboard wants of us; ends when that is to leave.
-    async fn until_left(&self, actions: Option<UnboundedReceiver<Action>>, raw: Option<&RawMode>) {
+    async fn until_left(
+        &self,
+        actions: Option<UnboundedReceiver<Action>>,
+        raw: Option<&RawMode>,
+        control: &mpsc::Sender<Control>,
+    ) {
         if let Some(mut actions) = actions {
             while let Some(action) = actions.recv().await {
                 match action {
                     Action::End => return,
                     Action::Help => {
-                        let lines = self.escape_character().map(terminal::help);
+                        let lines = self.escape_character.map(terminal::help);
                         lines.iter().flatten().for_each(|line| report::in_raw_mode(line));
                     }
                     // A terminal that is gone ends the session in another way.
                     Action::Suspend => drop(raw.map(RawMode::suspend)),
+                    Action::Detach if self.name.is_none() => {
+                        report::in_raw_mode("this session cannot be left running");
+                    }
+                    // A full queue is a session that hangs: ~. ends it.
+                    Action::Detach => drop(control.try_send(Control::Detach)),
                 }
             }
         }
@@ -77,23 +81,39 @@ impl Here<'_> {
         mut session: Session,
         signals: &mut Signals,
     ) -> Result<u8, RunError> {
-        // Before raw mode, in which a line feed would not return to column one.
-        self.announce(&session.started);
         let (control, controlled) = mpsc::channel(16);
-        let (output, written) = spawn_output();
-        let raw = self.tty.then(|| RawMode::enter(self.cli.raw_terminal)).transpose();
+        let progress = self.name.as_deref().and_then(Progress::open).map(Arc::new);
+        let first = session.started.resumed.as_ref().map_or(0, |resumed| resumed.output);
+        let (output, written) = spawn_output(first, progress.clone());
+        let Written { bytes, end: written } = written;
+        // Before raw mode, in which a line feed would not return to column one,
+        // all has been announced.
+        let raw = self.tty.then(|| RawMode::enter(self.raw_terminal)).transpose();
         let raw = raw.map_err(|source| local("switch the terminal to raw mode", source))?;
         if self.tty {
             tokio::spawn(follow_size(control.clone()));
         }
         let (stdin, actions) = self.keyboard();
+        let written_bytes = self.name.is_some().then_some(bytes);
+        let local = Local { stdin, control: controlled, output, written: written_bytes };
         let relayed = tokio::select! {
-            code = session::relay(&mut session, Local { stdin, control: controlled, output }) => code,
+            ended = session::relay(&mut session, local) => Ok(ended),
             // With a terminal keys come as bytes, so a signal is always for us.
             signal = signals.meant_for_us((!self.tty).then_some(&control)) => {
-                return Err(RunError::Interrupted(signal));
+                Err(RunError::Interrupted(signal))
             }
-            () = self.until_left(actions, raw.as_ref()) => return Err(RunError::Left),
+            () = self.until_left(actions, raw.as_ref(), &control) => Err(RunError::Left),
+        };
+        let relayed = match relayed {
+            Ok(ended) => ended,
+            Err(error) => {
+                // A terminal that hangs up is a client that is lost.
+                let lost = matches!(error, RunError::Interrupted(Signal::HUP));
+                if self.name.is_some() && !lost {
+                    session.end().await;
+                }
+                return Err(error);
+            }
         };
         // What was received last must be written before the exit code is given.
         let written = tokio::select! {
@@ -103,11 +123,20 @@ impl Here<'_> {
         drop(raw);
         // Even with -q: they say what is lost.
         session.notices.iter().for_each(|text| report::notice(text));
+        let over = matches!(relayed, Ok(Ended::Command(_)) | Err(SessionError::Refused(_)));
+        if let Some(progress) = progress.filter(|_| over) {
+            progress.remove();
+        }
         match (relayed?, written) {
             (_, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),
             (_, Err(error)) => Err(SessionError::Output(error).into()),
-            (Some(code), Ok(())) => Ok(code),
-            (None, Ok(())) => Err(SessionError::Protocol("output was cut short").into()),
+            (Ended::Command(code), Ok(())) => Ok(code),
+            (Ended::Detached, Ok(())) => {
+                let name = self.name.as_deref().unwrap_or_default();
+                report::notice(&format!("left running: kpexec attach {name} goes on with it"));
+                Ok(0)
+            }
+            (Ended::Unwanted, Ok(())) => Err(SessionError::Protocol("output was cut short").into()),
         }
     }
 }

@@ -1,16 +1,18 @@
 //! kpexec's own stdin, stdout and stderr. Each has a thread of its own, because
 //! reading a terminal and writing to a full pipe block for as long as they like.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use kpexec_protocol::CHUNK;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::session::Output;
+use crate::session::{Output, Progress};
 use crate::terminal;
 
 /// Pieces on their way in either direction.
@@ -47,40 +49,84 @@ fn read_chunk(fd: BorrowedFd<'_>) -> Result<Bytes, Errno> {
     }
 }
 
-/// Writes output to stdout and stderr, in the order it comes. The second
-/// channel tells how that ended, once the first is closed or a write fails.
-pub fn spawn_output() -> (mpsc::Sender<Output>, oneshot::Receiver<io::Result<()>>) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let (report, reported) = oneshot::channel();
-    std::thread::spawn(move || {
-        let result = write_all_output(receiver, rustix::stdio::stdout(), rustix::stdio::stderr());
-        // Nobody listens if we were interrupted.
-        let _ = report.send(result);
-    });
-    (sender, reported)
+/// What the thread that writes tells.
+pub struct Written {
+    /// How many bytes were written since the session's start.
+    pub bytes: watch::Receiver<u64>,
+    /// How it ended, once the queue is closed or a write fails.
+    pub end: oneshot::Receiver<io::Result<()>>,
 }
 
+/// Writes output to stdout and stderr, in the order it comes. Bytes are counted
+/// from `first`, here and in the file of a session that is kept.
+pub fn spawn_output(
+    first: u64,
+    progress: Option<Arc<Progress>>,
+) -> (mpsc::Sender<Output>, Written) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (end, ended) = oneshot::channel();
+    let (count, bytes) = watch::channel(first);
+    // What is kept is counted: of a longer write nobody knows how far it came when
+    // the process is killed in it (pipe(7), PIPE_BUF).
+    let longest = if progress.is_some() { rustix::pipe::PIPE_BUF } else { usize::MAX };
+    std::thread::spawn(move || {
+        let count = |total| {
+            if let Some(progress) = &progress {
+                progress.set(total);
+            }
+            count.send_replace(total);
+        };
+        let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
+        // Nobody listens if we were interrupted.
+        let _ = end.send(write_all_output(receiver, [stdout, stderr], longest, first, count));
+    });
+    (sender, Written { bytes, end: ended })
+}
+
+/// `count` is told how many bytes were written, of all there were from the
+/// beginning: after each write, because the next one may be the one that is
+/// killed.
 fn write_all_output(
     mut output: mpsc::Receiver<Output>,
-    stdout: BorrowedFd<'_>,
-    stderr: BorrowedFd<'_>,
+    [stdout, stderr]: [BorrowedFd<'_>; 2],
+    longest: usize,
+    first: u64,
+    count: impl Fn(u64),
 ) -> io::Result<()> {
+    let mut total = first;
     while let Some(piece) = output.blocking_recv() {
+        let end = total + piece.len() as u64;
+        // What is shown may be less or more than what came: terminals are guarded.
+        let written = Cell::new(total);
+        let count_more = |more: usize| {
+            written.set(end.min(written.get() + more as u64));
+            count(written.get());
+        };
+        let write = |fd, bytes: &[u8]| {
+            bytes.chunks(longest).try_for_each(|bytes| write_all(fd, bytes, count_more))
+        };
         match piece {
-            Output::Stdout(bytes) => terminal::show(&bytes, |bytes| write_all(stdout, bytes))?,
-            Output::Stderr(bytes) => write_all(stderr, &bytes)?,
+            Output::Stdout(bytes) => terminal::show(&bytes, |bytes| write(stdout, bytes))?,
+            Output::Stderr(bytes) => write(stderr, &bytes)?,
         }
+        if written.get() != end {
+            count(end);
+        }
+        total = end;
     }
     Ok(())
 }
 
 /// As `Write::write_all`, but a descriptor that some other process made
 /// non-blocking is waited for; std gives up with part of the bytes written.
-fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
+fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8], written: impl Fn(usize)) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(fd, bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(length) => bytes = &bytes[length..],
+            Ok(length) => {
+                written(length);
+                bytes = &bytes[length..];
+            }
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => wait(fd, PollFlags::OUT)?,
             Err(error) => return Err(error.into()),
@@ -110,7 +156,7 @@ mod tests {
         // More than a pipe holds, so that EAGAIN is certain.
         let bytes: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
         let expected = bytes.clone();
-        let thread = std::thread::spawn(move || write_all(writer.as_fd(), &bytes));
+        let thread = std::thread::spawn(move || write_all(writer.as_fd(), &bytes, |_| {}));
         let mut got = Vec::new();
         reader.read_to_end(&mut got).unwrap();
         thread.join().unwrap().unwrap();
@@ -121,7 +167,7 @@ mod tests {
     fn a_closed_reader_is_a_broken_pipe() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let error = write_all(writer.as_fd(), b"x").unwrap_err();
+        let error = write_all(writer.as_fd(), b"x", |_| {}).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 
@@ -132,7 +178,10 @@ mod tests {
         sender.blocking_send(Output::Stdout("one".into())).unwrap();
         sender.blocking_send(Output::Stderr("two".into())).unwrap();
         drop(sender);
-        write_all_output(receiver, stdout.as_fd(), stderr.as_fd()).unwrap();
+        let count = Cell::new(0);
+        let ends = [stdout.as_fd(), stderr.as_fd()];
+        write_all_output(receiver, ends, 2, 100, |total| count.set(total)).unwrap();
+        assert_eq!(count.get(), 106);
         drop((stdout, stderr));
         assert_eq!(io::read_to_string(&mut out).unwrap(), "one");
         assert_eq!(io::read_to_string(&mut err).unwrap(), "two");

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod api_error;
+mod attach;
 mod attend;
 mod banner;
 mod capability;
@@ -20,6 +21,7 @@ mod local_io;
 mod report;
 mod run;
 mod session;
+mod sessions;
 mod signals;
 mod start;
 mod target;
@@ -72,6 +74,8 @@ async fn answer(invocation: Invocation) -> Result<u8, RunError> {
     match invocation {
         Invocation::Session(cli) => run::run(*cli).await,
         Invocation::Gc(gc) => gc::gc(&gc).await,
+        Invocation::Attach(attach) => attach::attach(&attach).await,
+        Invocation::Sessions(sessions) => sessions::sessions(&sessions).await,
     }
 }
 

@@ -2,17 +2,20 @@
 
 use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
-use kpexec_protocol::{EnvVar, Start, Terminal};
+use kpexec_protocol::client_message::Kind;
+use kpexec_protocol::{EnvVar, Keep, Start, Started, Terminal};
 use rustix::process::Signal;
 use thiserror::Error;
 
 use crate::api_error::ApiError;
+use crate::attach::AttachError;
 use crate::attend::Here;
+use crate::banner;
 use crate::changes::{ChangesFile, SaveError};
-use crate::cli::Cli;
+use crate::cli::{Cli, session_name};
 use crate::cluster::{Cluster, ClusterError};
 use crate::cri_socket::{self, CriSocketError};
 use crate::exit_code;
@@ -63,6 +66,15 @@ pub enum RunError {
     /// What is left of helpers that have ended.
     #[error("cannot delete the helper pods that have ended")]
     Gc(#[source] ApiError),
+    /// The helpers that may have sessions.
+    #[error("cannot list your helper pods")]
+    Sessions(#[source] ApiError),
+    /// No way back into a session.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A session can be kept only in a helper that stays.
+    #[error("--linger needs a shared helper, and the API server does not say who you are")]
+    NotKept,
     /// Nobody's helpers can be told from others'.
     #[error("the API server does not say who you are")]
     Nobody,
@@ -93,9 +105,10 @@ impl RunError {
             Self::CriSocket(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Session(error) => error.hint(),
-            Self::Gc(error) => error.hint(),
-            Self::Nobody => Some("kubectl auth whoami asks the same".into()),
-            Self::Cleanup(_)
+            Self::Gc(error) | Self::Sessions(error) => error.hint(),
+            Self::Nobody | Self::NotKept => Some("kubectl auth whoami asks the same".into()),
+            Self::Attach(_)
+            | Self::Cleanup(_)
             | Self::Save(_)
             | Self::Local { .. }
             | Self::Left
@@ -149,9 +162,10 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     sweep(&cluster, &cli, user.as_ref());
     let mut helper = HelperPod::new(&cluster, HelperSpec { name: &name, ..spec }.pod(), sharing);
     let place = Place { cli: &cli, cluster: &cluster, helper: &name, target: &target, sharing };
-    let start = first_message(&cli, &target, &identity, tty);
+    let keep = keep(&cli, sharing, tty)?;
+    let start = first_message(&cli, &target, &identity, tty, keep);
     let work = Work { place, tty };
-    let work = work.run(&mut helper, &start, changes, &mut signals);
+    let work = work.run(&mut helper, start, changes, &mut signals);
     let result = AssertUnwindSafe(work).catch_unwind().await;
 
     let by_hand = helper.by_hand();
@@ -191,6 +205,19 @@ fn choose_terminal(cli: &Cli) -> bool {
 /// With `--tools-root` what a session writes stays in its helper.
 fn sharing(cli: &Cli, user: Option<&User>) -> Sharing {
     if cli.rm || cli.tools.tools_root || user.is_none() { Sharing::None } else { Sharing::User }
+}
+
+/// Whether the session can be come back to: if it is to linger, or can be left by
+/// the keyboard. It needs a helper that stays.
+fn keep(cli: &Cli, sharing: Sharing, tty: bool) -> Result<Option<Keep>, RunError> {
+    if sharing == Sharing::None {
+        return if cli.keep.linger.is_some() { Err(RunError::NotKept) } else { Ok(None) };
+    }
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    if let Some(linger) = cli.keep.linger {
+        return Ok(Some(Keep { linger: seconds(linger) }));
+    }
+    Ok((tty && cli.view.save_changes.is_none()).then_some(Keep { linger: 0 }))
 }
 
 /// Removes what has ended of this user's helpers, beside all else: it may be cut
@@ -234,7 +261,13 @@ async fn resolve(cli: &Cli, pod: &str) -> Result<Resolved, RunError> {
 }
 
 /// The session's first message.
-fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> Start {
+fn first_message(
+    cli: &Cli,
+    target: &Target,
+    identity: &Identity,
+    tty: bool,
+    keep: Option<Keep>,
+) -> Start {
     let env = cli.env.iter();
     Start {
         target: Some(target.to_protocol()),
@@ -254,7 +287,7 @@ fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> 
         writable: cli.view.writable,
         save_changes: cli.view.save_changes.is_some(),
         tools_root: cli.tools.tools_root,
-        keep: None,
+        keep,
     }
 }
 
@@ -265,24 +298,59 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    fn announce(&self, started: &Started) {
+        let Place { cli, target, .. } = self.place;
+        if self.tty && cli.is_shell() && !cli.quiet {
+            banner::lines(target, started, cli).iter().for_each(|line| report::notice(line));
+        }
+        report::started(started, cli.quiet, cli.verbose);
+    }
+
+    fn here(&self, name: Option<String>) -> Here {
+        let cli = self.place.cli;
+        Here {
+            tty: self.tty,
+            stdin: cli.stdin,
+            raw_terminal: cli.raw_terminal,
+            escape_character: cli.escape_char.0,
+            detach_keys: name.as_ref().map(|_| cli.detach.detach_keys.0.clone()),
+            name,
+        }
+    }
+
+    /// Of a session that was lost, and waits.
+    fn say_how_to_return(&self, here: &Here, result: &Result<u8, RunError>) {
+        let lost = matches!(result, Err(RunError::Session(SessionError::Lost(_))));
+        if let (true, Some(linger), Some(name)) = (lost, self.place.cli.keep.linger, &here.name) {
+            let seconds = linger.as_secs();
+            report::notice(&format!("it is kept for {seconds} s: kpexec attach {name}"));
+        }
+    }
+
     async fn run(
         &self,
         helper: &mut HelperPod,
-        start: &Start,
+        start: Start,
         changes: Option<ChangesFile>,
         signals: &mut Signals,
     ) -> Result<u8, RunError> {
-        let Place { cli, target, .. } = self.place;
-        let here = Here { cli, target, tty: self.tty };
+        let cli = self.place.cli;
+        let kept = start.keep.is_some();
+        let first = Kind::Start(start);
         let mut log = HelperLog::default();
         let started = tokio::select! {
-            started = self.place.start(helper, start, &mut log) => started,
+            started = self.place.start(helper, &first, &mut log) => started,
             signal = signals.next() => Err(RunError::Interrupted(signal)),
         };
         let result = match started {
             Ok(mut session) => {
                 session.changes = changes;
-                here.attend(session, signals).await
+                self.announce(&session.started);
+                let name = session_name(self.place.helper, &session.started.session);
+                let here = self.here(kept.then_some(name));
+                let result = here.attend(session, signals).await;
+                self.say_how_to_return(&here, &result);
+                result
             }
             Err(error) => Err(error),
         };
@@ -307,7 +375,7 @@ mod tests {
             let args = args.split_whitespace().map(OsString::from);
             let cli = Cli::parse_args(args).unwrap();
             let identity = Identity::from_flags(&cli.identity).unwrap();
-            first_message(&cli, &target, &identity, false)
+            first_message(&cli, &target, &identity, false, None)
         };
         let plain = Start {
             target: Some(target.to_protocol()),

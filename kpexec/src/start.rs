@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use kpexec_protocol::Start;
+use kpexec_protocol::client_message::Kind;
 
 use crate::cli::Cli;
 use crate::cluster::Cluster;
@@ -32,7 +32,7 @@ impl Place<'_> {
     pub async fn start(
         &self,
         helper: &mut HelperPod,
-        start: &Start,
+        first: &Kind,
         log: &mut HelperLog,
     ) -> Result<Session, RunError> {
         let begun = Instant::now();
@@ -46,7 +46,7 @@ impl Place<'_> {
             let patience = self.cli.helper_timeout.saturating_sub(begun.elapsed());
             let node = &self.target.node;
             let result = tokio::select! {
-                session = session::connect(&dialer, start, |new| *log = new) => {
+                session = session::connect(&dialer, first, |new| *log = new) => {
                     session.map_err(RunError::from)
                 }
                 error = watch_for_failure(self.cluster, namespace, self.helper, node, patience) => {

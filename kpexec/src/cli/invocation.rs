@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
-use super::{Cli, CliError, Gc, from_clap};
+use super::{Attach, Cli, CliError, Gc, Sessions, from_clap};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -13,17 +13,27 @@ pub enum Invocation {
     Session(Box<Cli>),
     /// `gc`, for which a pod of that name has to be called pod/gc.
     Gc(Gc),
+    /// `attach`, likewise.
+    Attach(Box<Attach>),
+    /// `sessions`, likewise.
+    Sessions(Sessions),
 }
 
 impl Invocation {
     /// Parses the arguments, `argv[0]` included.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
         let mut args: Vec<OsString> = args.into_iter().collect();
-        if args.get(1).is_none_or(|first| first != "gc") {
+        let word = args.get(1).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
+        if !["gc", "attach", "sessions"].contains(&&*word) {
             return Cli::parse_args(args).map(|cli| Self::Session(Box::new(cli)));
         }
         args.remove(1);
-        Gc::try_parse_from(args).map(Self::Gc).map_err(|error| from_clap(&error))
+        let parsed = match &*word {
+            "gc" => Gc::try_parse_from(args).map(Self::Gc),
+            "attach" => Attach::try_parse_from(args).map(Box::new).map(Self::Attach),
+            _ => Sessions::try_parse_from(args).map(Self::Sessions),
+        };
+        parsed.map_err(|error| from_clap(&error))
     }
 
     /// Whether to say more.
@@ -31,6 +41,8 @@ impl Invocation {
         match self {
             Self::Session(cli) => cli.verbose,
             Self::Gc(gc) => gc.verbose,
+            Self::Attach(attach) => attach.verbose,
+            Self::Sessions(sessions) => sessions.verbose,
         }
     }
 }
@@ -52,6 +64,13 @@ mod tests {
             assert!(matches!(parse(session).unwrap(), Invocation::Session(_)), "{session}");
         }
         assert!(parse("kpexec gc web").unwrap_err().to_string().contains("unexpected argument"));
-        Gc::command().debug_assert();
+        for command in [Gc::command(), Attach::command(), Sessions::command()] {
+            command.debug_assert();
+        }
+        let Invocation::Attach(attach) = parse("kpexec attach 3f9c-7 -q").unwrap() else {
+            panic!("a session");
+        };
+        assert!(attach.quiet && attach.session.pod == "kpexec-3f9c");
+        assert!(matches!(parse("kpexec sessions").unwrap(), Invocation::Sessions(_)));
     }
 }

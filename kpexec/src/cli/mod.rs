@@ -1,9 +1,11 @@
 //! The command line: kubectl exec's grammar, who to be, what becomes of writes.
 
+mod attach;
 mod cluster;
 mod gc;
 mod identity;
 mod invocation;
+mod keep;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -18,6 +20,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, Parser};
 use thiserror::Error;
 
+pub use attach::{Attach, Sessions};
 use cluster::CLUSTER;
 pub use cluster::ClusterFlags;
 pub use gc::Gc;
@@ -25,8 +28,10 @@ pub use identity::IdentityFlags;
 #[cfg(test)]
 pub use identity::{Profile, Seccomp};
 pub use invocation::Invocation;
+use keep::{DetachFlags, KeepFlags};
 pub use tools::{ToolsFlags, Toolset};
-pub use value::{EnvVar, Escape};
+use value::Escape;
+pub use value::{EnvVar, SessionName, session_name};
 use value::{parse_duration, parse_env, parse_escape, parse_workdir};
 pub use view::{ViewFlags, Writes};
 
@@ -112,6 +117,12 @@ pub struct Cli {
 
     #[command(flatten)]
     pub tools: ToolsFlags,
+
+    #[command(flatten)]
+    pub keep: KeepFlags,
+
+    #[command(flatten)]
+    pub detach: DetachFlags,
 
     #[command(flatten)]
     pub cluster: ClusterFlags,

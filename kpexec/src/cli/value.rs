@@ -19,6 +19,19 @@ pub struct EnvVar {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Escape(pub Option<u8>);
 
+/// The keys that leave a session, one after another; empty: none do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetachKeys(pub Vec<u8>);
+
+/// What a session is called: `HELPER-NUMBER`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionName {
+    /// The helper pod's name.
+    pub pod: String,
+    /// The session's in it.
+    pub session: String,
+}
+
 /// Why a value is none.
 #[derive(Debug, Error)]
 pub enum ValueError {
@@ -34,6 +47,12 @@ pub enum ValueError {
     /// Neither a character nor `none`.
     #[error("not a character, one with ^ before it, or none")]
     NotACharacter,
+    /// No key, or not one that a terminal sends.
+    #[error("not keys such as ctrl-p,ctrl-q, or none")]
+    NotKeys,
+    /// Not of the form that `kpexec sessions` lists.
+    #[error("not a session's name, such as 3f9c2a41d07be865-7")]
+    NotASession,
     /// No time at all.
     #[error("must be longer than zero")]
     Zero,
@@ -62,6 +81,44 @@ pub fn parse_escape(text: &str) -> Result<Escape, ValueError> {
         _ if text == "none" => Ok(Escape(None)),
         _ => Err(ValueError::NotACharacter),
     }
+}
+
+/// Keys as docker has them: `ctrl-p,ctrl-q`, or `none`.
+pub fn parse_detach_keys(text: &str) -> Result<DetachKeys, ValueError> {
+    if text == "none" {
+        return Ok(DetachKeys(Vec::new()));
+    }
+    let keys = text.split(',').map(|key| match *key.as_bytes() {
+        [key] if key.is_ascii_graphic() => Ok(key),
+        [b'c', b't', b'r', b'l', b'-', key]
+            if (b'@'..=b'_').contains(&key.to_ascii_uppercase()) =>
+        {
+            Ok(key.to_ascii_uppercase() & 0x1f)
+        }
+        _ => Err(ValueError::NotKeys),
+    });
+    keys.collect::<Result<_, _>>().map(DetachKeys)
+}
+
+/// A session's name, as it is listed.
+pub fn parse_session(text: &str) -> Result<SessionName, ValueError> {
+    let is_hash =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_number = |text: &str| {
+        text.starts_with(|first: char| first.is_ascii_digit())
+            && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    };
+    match text.rsplit_once('-') {
+        Some((helper, session)) if is_hash(helper) && is_number(session) => {
+            Ok(SessionName { pod: format!("kpexec-{helper}"), session: session.to_owned() })
+        }
+        _ => Err(ValueError::NotASession),
+    }
+}
+
+/// What a session is called that this helper pod calls so.
+pub fn session_name(pod: &str, session: &str) -> String {
+    format!("{}-{session}", pod.strip_prefix("kpexec-").unwrap_or(pod))
 }
 
 /// A path from the root of the container.
@@ -102,6 +159,27 @@ mod tests {
         }
         for text in ["", "~~", "^", "^1", "\u{e9}", " ", "off"] {
             assert_eq!(parse_escape(text).is_ok(), text == "^", "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_that_leave_are_written_as_docker_has_them() {
+        let keys = |text| parse_detach_keys(text).map(|keys| keys.0).ok();
+        assert_eq!(keys("ctrl-p,ctrl-q"), Some(vec![0x10, 0x11]));
+        assert_eq!(keys("a,ctrl-],Z"), Some(vec![b'a', 0x1d, b'Z']));
+        assert_eq!(keys("none"), Some(Vec::new()));
+        for text in ["", ",", "ctrl-", "ctrl-pp", "ab", "ctrl-p,", "\u{e9}"] {
+            assert_eq!(keys(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_named_after_its_helper() {
+        let name = session_name("kpexec-3f9c2a41", "7.2");
+        let (pod, session) = ("kpexec-3f9c2a41".to_owned(), "7.2".to_owned());
+        assert_eq!(parse_session(&name).unwrap(), SessionName { pod, session });
+        for text in ["", "-", "7", "3f9c-", "-7", "3f9c-x", "../x-7", "a/b-7", "3f9c-.7"] {
+            assert!(parse_session(text).is_err(), "{text:?}");
         }
     }
 

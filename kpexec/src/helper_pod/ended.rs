@@ -1,4 +1,5 @@
-//! Helper pods that have ended: nobody else removes them.
+//! A user's helper pods: those that run, and those that have ended, which nobody
+//! else removes.
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -31,6 +32,22 @@ pub async fn remove_ended(
     while let Some(result) = deleted.next().await {
         names.extend(result.map_err(|error| cluster.error(error))?);
     }
+    names.sort();
+    Ok(names)
+}
+
+/// The names of this user's helper pods that run.
+pub async fn running(
+    cluster: &Cluster,
+    namespace: &str,
+    user: &User,
+) -> Result<Vec<String>, ApiError> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let running = ListParams::default()
+        .labels(&format!("{USER_LABEL}={}", user.label()))
+        .fields("status.phase=Running");
+    let running = pods.list(&running).await.map_err(|error| cluster.error(error))?;
+    let mut names: Vec<_> = running.items.into_iter().filter_map(|pod| pod.metadata.name).collect();
     names.sort();
     Ok(names)
 }

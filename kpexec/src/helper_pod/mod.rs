@@ -13,7 +13,7 @@ mod tools;
 mod verdict;
 
 pub use cleanup::{CleanupError, HelperPod, Sharing};
-pub use ended::remove_ended;
+pub use ended::{remove_ended, running};
 pub use image::{ImageError, helper_image};
 pub use launch::{LaunchError, watch_for_failure};
 pub use name::{random_name, shared_name};

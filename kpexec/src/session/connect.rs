@@ -4,13 +4,12 @@ use std::io;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use kpexec_protocol::client_message::Kind;
 use kpexec_protocol::helper_client::HelperClient;
-use kpexec_protocol::{
-    CHUNK, ClientMessage, ServerMessage, Start, Started, client_message, server_message,
-};
+use kpexec_protocol::{CHUNK, ClientMessage, End, ServerMessage, Started, server_message};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
@@ -35,7 +34,7 @@ const QUEUE: usize = 4;
 /// How long the transport may take to say how a link ended, once it has.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A command that has been started.
+/// A command that runs.
 pub struct Session {
     pub(super) to_helper: mpsc::Sender<ClientMessage>,
     pub(super) from_helper: Streaming<ServerMessage>,
@@ -49,6 +48,17 @@ pub struct Session {
 }
 
 impl Session {
+    /// Ends a session that is kept. A helper that does not answer soon keeps it, as
+    /// long as it was told to.
+    pub async fn end(&mut self) {
+        let end = ClientMessage { kind: Some(Kind::End(End {})) };
+        if self.to_helper.try_send(end).is_ok() {
+            let ended = async { while let Ok(Some(_)) = self.from_helper.message().await {} };
+            // Then it is lost.
+            let _silent = timeout(END_PATIENCE, ended).await;
+        }
+    }
+
     /// The error for a stream that ended without a result.
     pub(super) async fn lost(&mut self, status: Option<tonic::Status>) -> SessionError {
         // How HTTP/2 puts it interests nobody but us.
@@ -57,20 +67,21 @@ impl Session {
     }
 }
 
-/// Starts the command, as soon as there is a helper to start it. Ends with an
-/// error if there never will be; how long to wait is for the caller to say.
+/// Opens a session with `first`, `Start` or `Attach`, as soon as there is a
+/// helper. Ends with an error if there never will be; how long to wait is for the
+/// caller to say.
 ///
 /// `log` is handed every link's log, so that the caller has it on any end.
 pub async fn connect(
     dialer: &Dialer,
-    start: &Start,
+    first: &Kind,
     mut log: impl FnMut(HelperLog),
 ) -> Result<Session, SessionError> {
     loop {
         let attempt = match dialer.dial().await {
             Ok((link, stream)) => {
                 log(link.log());
-                match attempt(dialer, link, stream, start).await? {
+                match attempt(dialer, link, stream, first).await? {
                     Ok(session) => return Ok(session),
                     Err(error) => error,
                 }
@@ -90,9 +101,9 @@ async fn attempt(
     dialer: &Dialer,
     mut link: Link,
     stream: DuplexStream,
-    start: &Start,
+    first: &Kind,
 ) -> Result<Result<Session, DialError>, SessionError> {
-    let status = match open(stream, start).await {
+    let status = match open(stream, first).await {
         Ok((to_helper, mut from_helper)) => match from_helper.message().await {
             Ok(Some(first)) => {
                 let started = started(first)?;
@@ -124,7 +135,7 @@ fn started(first: ServerMessage) -> Result<Started, SessionError> {
 /// Speaks HTTP/2 over the stream and makes the one call.
 async fn open(
     stream: DuplexStream,
-    start: &Start,
+    first: &Kind,
 ) -> Result<(mpsc::Sender<ClientMessage>, Streaming<ServerMessage>), tonic::Status> {
     let channel = over(stream).await.map_err(|error| tonic::Status::from_error(error.into()))?;
     let (to_helper, messages) = mpsc::channel(QUEUE);
@@ -134,7 +145,7 @@ async fn open(
         .await?;
     // Now, not with the call: a link that breaks before the helper was heard is
     // tried again, and must not run the command twice.
-    let first = ClientMessage { kind: Some(client_message::Kind::Start(start.clone())) };
+    let first = ClientMessage { kind: Some(first.clone()) };
     // The queue is new and empty, so there is room.
     to_helper.try_send(first).map_err(|error| tonic::Status::from_error(error.into()))?;
     Ok((to_helper, response.into_inner()))

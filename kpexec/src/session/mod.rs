@@ -1,6 +1,7 @@
 //! The client's side of the session protocol: start a command, see it through.
 
 mod connect;
+mod progress;
 mod relay;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,8 @@ use crate::exit_code;
 use crate::transport::{End, TransportError};
 
 pub use connect::{Session, connect};
-pub use relay::{Control, Local, Output, relay};
+pub use progress::Progress;
+pub use relay::{Control, Ended, Local, Output, relay};
 
 /// Why a session did not start, or did not end as sessions do.
 #[derive(Debug, Error)]

@@ -3,13 +3,17 @@
 
 use bytes::Bytes;
 use kpexec_protocol::{
-    CHUNK, ClientMessage, Eof, Exit, STDIN_WINDOW, WindowSize, client_message, exit, server_message,
+    CHUNK, ClientMessage, Detach, Eof, Exit, STDIN_WINDOW, WindowSize, client_message, exit,
+    server_message,
 };
 use tokio::sync::{mpsc, watch};
 
 use super::{Session, SessionError};
 use crate::changes::ChangesFile;
 use crate::exit_code;
+
+/// How much stdin may be on its way when another piece is sent.
+const ROOM: u64 = (STDIN_WINDOW - CHUNK) as u64;
 
 /// What happens at this end besides stdin.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +22,19 @@ pub enum Control {
     Resize(WindowSize),
     /// A signal for the command, by its number.
     Signal(i32),
+    /// We leave, and the command goes on.
+    Detach,
+}
+
+/// How a session ended for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The command has, and this is its exit code.
+    Command(u8),
+    /// We have left it, as we wanted.
+    Detached,
+    /// Nobody takes output any more: a closed pipe. The writer knows why.
+    Unwanted,
 }
 
 /// A piece of the command's output.
@@ -29,6 +46,15 @@ pub enum Output {
     Stderr(Bytes),
 }
 
+impl Output {
+    /// How long it is, in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Stdout(bytes) | Self::Stderr(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// This end of the session: what is sent, and where output goes.
 pub struct Local {
     /// Chunks of stdin; its end is the end of stdin. None: there is no stdin.
@@ -38,21 +64,24 @@ pub struct Local {
     /// Output, in the order it came. Bounded: what nobody takes holds up the
     /// command, through HTTP/2's flow control.
     pub output: mpsc::Sender<Output>,
+    /// How many bytes of output were put out, since the session's start; the
+    /// helper is told, if it keeps the session.
+    pub written: Option<watch::Receiver<u64>>,
 }
 
-/// Relays until the command ends; gives its exit code.
-///
-/// Nobody taking output any more (a closed pipe) is not an error here: it is
-/// `Ok(None)`, and the writer knows why.
-pub async fn relay(session: &mut Session, local: Local) -> Result<Option<u8>, SessionError> {
-    let Local { stdin, control, output } = local;
+/// Relays until the session ends, for us at least.
+pub async fn relay(session: &mut Session, local: Local) -> Result<Ended, SessionError> {
+    let Local { stdin, control, output, written } = local;
     let to_helper = session.to_helper.clone();
-    let (taken, told) = watch::channel(0);
+    // A client that comes back goes on where the one before was.
+    let sent = session.started.resumed.as_ref().map_or(0, |resumed| resumed.stdin);
+    let (taken, told) = watch::channel(sent);
+    let outgoing = Outgoing { to_helper, sent, taken: told, written };
     // Never waits for the other: a command that reads nothing can still write.
     tokio::select! {
         biased;
         end = receive(session, &output, &taken) => end,
-        never = send(to_helper, stdin, told, control) => match never {},
+        never = outgoing.send(stdin, control) => match never {},
     }
 }
 
@@ -60,7 +89,7 @@ async fn receive(
     session: &mut Session,
     output: &mpsc::Sender<Output>,
     taken: &watch::Sender<u64>,
-) -> Result<Option<u8>, SessionError> {
+) -> Result<Ended, SessionError> {
     let mut unsaved = None;
     loop {
         let message = match session.from_helper.message().await {
@@ -76,7 +105,7 @@ async fn receive(
                 session.notices = exit.notices;
                 let saved = session.changes.take().map_or(Ok(()), ChangesFile::finish);
                 return match unsaved.map_or(saved, Err) {
-                    Ok(()) => Ok(Some(code)),
+                    Ok(()) => Ok(Ended::Command(code)),
                     Err(source) => Err(SessionError::Unsaved { code, source }),
                 };
             }
@@ -95,14 +124,13 @@ async fn receive(
                 taken.send_replace(total);
                 continue;
             }
+            Some(server_message::Kind::Detached(_)) => return Ok(Ended::Detached),
             // Unknown kinds may come from a newer helper; they must not be
             // something that matters, or the protocol's version would differ.
-            Some(server_message::Kind::Started(_) | server_message::Kind::Detached(_)) | None => {
-                continue;
-            }
+            Some(server_message::Kind::Started(_)) | None => continue,
         };
         if output.send(piece).await.is_err() {
-            return Ok(None);
+            return Ok(Ended::Unwanted);
         }
     }
 }
@@ -115,42 +143,64 @@ fn code_of(exit: &Exit) -> Result<u8, SessionError> {
     }
 }
 
-/// Never ends: what is sent does not decide how the session goes. A stream that
-/// takes nothing any more is seen by `receive`.
-async fn send(
+/// What goes to the helper.
+struct Outgoing {
     to_helper: mpsc::Sender<ClientMessage>,
-    mut stdin: Option<mpsc::Receiver<Bytes>>,
-    mut taken: watch::Receiver<u64>,
-    mut control: mpsc::Receiver<Control>,
-) -> std::convert::Infallible {
-    let mut sent = 0;
-    loop {
-        // What the command does not take would hold up the signals behind it.
-        let room = sent < *taken.borrow_and_update() + (STDIN_WINDOW - CHUNK) as u64;
-        let kind = tokio::select! {
-            // Control first: it is rare, and somebody is waiting for it.
-            biased;
-            Some(control) = control.recv() => match control {
-                Control::Resize(size) => client_message::Kind::Resize(size),
-                Control::Signal(number) => client_message::Kind::Signal(number),
-            },
-            Ok(()) = taken.changed(), if !room => continue,
-            chunk = next(&mut stdin), if room => match chunk {
-                Some(bytes) => {
-                    debug_assert!(bytes.len() <= CHUNK, "the protocol bounds stdin's pieces");
-                    sent += bytes.len() as u64;
-                    client_message::Kind::Stdin(bytes)
-                }
-                None => {
-                    stdin = None;
-                    client_message::Kind::Eof(Eof {})
-                }
-            },
-        };
-        if to_helper.send(ClientMessage { kind: Some(kind) }).await.is_err() {
-            return std::future::pending().await;
+    /// How many bytes of stdin were sent, and how many the command has taken.
+    sent: u64,
+    taken: watch::Receiver<u64>,
+    written: Option<watch::Receiver<u64>>,
+}
+
+impl Outgoing {
+    /// Never ends: what is sent does not decide how the session goes. A stream that
+    /// takes nothing any more is seen by `receive`.
+    async fn send(
+        mut self,
+        mut stdin: Option<mpsc::Receiver<Bytes>>,
+        mut control: mpsc::Receiver<Control>,
+    ) -> std::convert::Infallible {
+        loop {
+            // What the command does not take would hold up the signals behind it.
+            let room = self.sent < *self.taken.borrow_and_update() + ROOM;
+            let kind = tokio::select! {
+                // Control first: it is rare, and somebody is waiting for it.
+                biased;
+                Some(control) = control.recv() => match control {
+                    Control::Resize(size) => client_message::Kind::Resize(size),
+                    Control::Signal(number) => client_message::Kind::Signal(number),
+                    Control::Detach => client_message::Kind::Detach(Detach {}),
+                },
+                Ok(()) = self.taken.changed(), if !room => continue,
+                bytes = changed(&mut self.written) => client_message::Kind::OutputTaken(bytes),
+                chunk = next(&mut stdin), if room => match chunk {
+                    Some(bytes) => {
+                        debug_assert!(bytes.len() <= CHUNK, "the protocol bounds stdin's pieces");
+                        self.sent += bytes.len() as u64;
+                        client_message::Kind::Stdin(bytes)
+                    }
+                    None => {
+                        stdin = None;
+                        client_message::Kind::Eof(Eof {})
+                    }
+                },
+            };
+            if self.to_helper.send(ClientMessage { kind: Some(kind) }).await.is_err() {
+                return std::future::pending().await;
+            }
         }
     }
+}
+
+/// How many bytes were put out by now, each time there are more.
+async fn changed(written: &mut Option<watch::Receiver<u64>>) -> u64 {
+    if let Some(receiver) = written
+        && receiver.changed().await.is_ok()
+    {
+        return *receiver.borrow_and_update();
+    }
+    *written = None;
+    std::future::pending().await
 }
 
 /// The next chunk; without a stdin there is never one, and no end either.

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 const CTRL_Z: u8 = 0x1a;
 
 /// What [`Action::Help`] shows.
-pub fn help(character: u8) -> [String; 5] {
+pub fn help(character: u8) -> [String; 6] {
     let key = if character.is_ascii_control() {
         format!("^{}", char::from(character ^ 0x40))
     } else {
@@ -16,6 +16,7 @@ pub fn help(character: u8) -> [String; 5] {
     [
         "Escape sequences, at the start of a line:".to_owned(),
         format!(" {key}.   ends the session, also one that hangs"),
+        format!(" {key}d   leaves it running, for kpexec attach"),
         format!(" {key}^Z  suspends kpexec"),
         format!(" {key}?   this message"),
         format!(" {key}{key}   the escape character itself"),
@@ -31,6 +32,8 @@ pub enum Action {
     Help,
     /// Stop this process, as `^Z` would stop another.
     Suspend,
+    /// Leave the session to itself.
+    Detach,
 }
 
 /// What was typed.
@@ -110,6 +113,7 @@ impl Escapes {
 fn action(byte: u8) -> Option<Action> {
     match byte {
         b'.' => Some(Action::End),
+        b'd' => Some(Action::Detach),
         b'?' => Some(Action::Help),
         CTRL_Z => Some(Action::Suspend),
         _ => None,
@@ -178,7 +182,7 @@ mod tests {
     #[test]
     fn help_names_the_key() {
         assert_eq!(help(b'~')[1], " ~.   ends the session, also one that hangs");
-        assert_eq!(help(0x1d)[2], " ^]^Z  suspends kpexec");
+        assert_eq!(help(0x1d)[3], " ^]^Z  suspends kpexec");
     }
 
     #[test]

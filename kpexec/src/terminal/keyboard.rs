@@ -2,24 +2,32 @@
 //! us comes here even if the command's end of the line takes nothing any more.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
+use super::detach::Detach;
 use super::escape::{Action, Escapes, Typed};
 
 /// How much typing waits for a session that hangs, in bytes; a large paste. What
 /// comes then is not read before the rest is taken.
 const MOST: usize = 1 << 20;
 
+/// How long the first of the keys that leave is held back for the others: a shell
+/// has uses of its own for ctrl-p.
+const HELD: Duration = Duration::from_millis(400);
+
 /// Splits what is typed: keys for the command, and what is for us.
 pub fn split(
     typed: mpsc::Receiver<Bytes>,
     escapes: Escapes,
+    detach: Detach,
 ) -> (mpsc::Receiver<Bytes>, mpsc::UnboundedReceiver<Action>) {
     let (keys, for_command) = mpsc::channel(1);
     let (actions, for_us) = mpsc::unbounded_channel();
-    tokio::spawn(carry(typed, escapes, keys, actions));
+    tokio::spawn(carry(typed, escapes, detach, keys, actions));
     (for_command, for_us)
 }
 
@@ -27,6 +35,7 @@ pub fn split(
 async fn carry(
     mut typed: mpsc::Receiver<Bytes>,
     mut escapes: Escapes,
+    mut detach: Detach,
     keys: mpsc::Sender<Bytes>,
     actions: mpsc::UnboundedSender<Action>,
 ) {
@@ -38,14 +47,23 @@ async fn carry(
                 let Some(bytes) = bytes else { break };
                 for piece in escapes.read(&bytes) {
                     match piece {
-                        Typed::Keys(keys) => {
+                        Typed::Keys(typed) => {
+                            let (keys, leave) = detach.read(&typed);
                             length += keys.len();
-                            waiting.push_back(keys);
+                            waiting.extend(Some(keys).filter(|keys| !keys.is_empty()));
+                            if leave && actions.send(Action::Detach).is_err() {
+                                return;
+                            }
                         }
                         // Nobody hears it once the session is over.
                         Typed::Action(action) => drop(actions.send(action)),
                     }
                 }
+            }
+            () = sleep(HELD), if detach.holds() => {
+                let keys = detach.release();
+                length += keys.len();
+                waiting.push_back(keys);
             }
             permit = keys.reserve(), if !waiting.is_empty() => {
                 let Ok(permit) = permit else { return };
@@ -56,7 +74,7 @@ async fn carry(
             }
         }
     }
-    for last in waiting.into_iter().chain(escapes.finish()) {
+    for last in waiting.into_iter().chain([detach.release()]).chain(escapes.finish()) {
         if keys.send(last).await.is_err() {
             return;
         }
@@ -70,7 +88,8 @@ mod tests {
     #[tokio::test]
     async fn a_session_that_takes_nothing_can_be_left() {
         let (keyboard, typed) = mpsc::channel(1);
-        let (mut keys, mut actions) = split(typed, Escapes::new(Some(b'~')));
+        let (mut keys, mut actions) =
+            split(typed, Escapes::new(Some(b'~')), Detach::new(vec![16, 17]));
         for _ in 0..100 {
             keyboard.send("some typing\r".into()).await.unwrap();
         }
@@ -89,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn not_more_is_read_than_can_be_kept() {
         let (keyboard, typed) = mpsc::channel(1);
-        let (_keys, _actions) = split(typed, Escapes::new(None));
+        let (_keys, _actions) = split(typed, Escapes::new(None), Detach::new(Vec::new()));
         let piece = Bytes::from(vec![b'x'; 64 * 1024]);
         let mut taken = 0;
         let soon = std::time::Duration::from_millis(200);
@@ -98,5 +117,17 @@ mod tests {
             assert!(taken < 2 * MOST, "it is kept without limit");
         }
         assert!(taken >= MOST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_of_the_keys_that_leave_reaches_the_command_a_moment_later() {
+        let (keyboard, typed) = mpsc::channel(1);
+        let (mut keys, mut actions) = split(typed, Escapes::new(None), Detach::new(vec![16, 17]));
+        keyboard.send("\x10".into()).await.unwrap();
+        assert_eq!(keys.recv().await.unwrap(), "\x10");
+        keyboard.send("a\x10".into()).await.unwrap();
+        assert_eq!(keys.recv().await.unwrap(), "a");
+        keyboard.send("\x11".into()).await.unwrap();
+        assert_eq!(actions.recv().await, Some(Action::Detach));
     }
 }

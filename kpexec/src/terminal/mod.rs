@@ -2,6 +2,7 @@
 //! it is left.
 
 mod changes;
+mod detach;
 mod escape;
 mod filter;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod sequence;
 use kpexec_protocol::WindowSize;
 use rustix::termios::{isatty, tcgetwinsize};
 
+pub use detach::Detach;
 pub use escape::{Action, Escapes, help};
 pub use keyboard::split;
 pub use raw_mode::{RawMode, discard_input, restore_on_panic, show};

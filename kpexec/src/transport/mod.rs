@@ -102,15 +102,24 @@ pub struct Dialer {
     cluster: Cluster,
     namespace: String,
     pod: String,
+    /// What is started in it.
+    command: Vec<String>,
     /// Whether the pod is known to have been made, so that it only needs time.
     made: AtomicBool,
     last_reason: Mutex<Option<String>>,
 }
 
 impl Dialer {
-    /// Of the helper pod with this name, which may not be there.
+    /// Of the helper pod with this name, which may not be there, to begin a session.
     pub fn new(cluster: &Cluster, namespace: &str, pod: &str) -> Arc<Self> {
+        Self::to_start(cluster, namespace, pod, &[pod::CONNECT])
+    }
+
+    /// The same, to start another role of the helper's.
+    pub fn to_start(cluster: &Cluster, namespace: &str, pod: &str, role: &[&str]) -> Arc<Self> {
+        let command = [PROGRAM].iter().chain(role).map(|word| (*word).to_owned()).collect();
         Arc::new(Self {
+            command,
             cluster: cluster.clone(),
             namespace: namespace.to_owned(),
             pod: pod.to_owned(),
@@ -197,7 +206,7 @@ impl Dialer {
             ..AttachParams::default()
         };
         Request::new(format!("/api/v1/namespaces/{}/pods", self.namespace))
-            .exec(&self.pod, [PROGRAM, pod::CONNECT], &streams)
+            .exec(&self.pod, &self.command, &streams)
             .map_err(|error| {
                 DialError::Final(TransportError::Exec {
                     pod: self.pod.clone(),

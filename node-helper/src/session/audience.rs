@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kpexec_protocol::server_message::Kind;
-use kpexec_protocol::{Detached, Resumed, ServerMessage, Started, client_message};
+use kpexec_protocol::{Attach, Detached, Resumed, ServerMessage, Started, client_message};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -28,6 +28,8 @@ enum Event {
     Signal(i32),
     /// The client leaves.
     Detach,
+    /// The client leaves, and is not to be waited for.
+    End,
 }
 
 /// Why there is nobody to run for.
@@ -119,9 +121,13 @@ impl<'a> Audience<'a> {
                 Some(event) = self.events.recv() => match event {
                     Event::Signal(number) => self.forward(number),
                     Event::Detach => self.detach(),
+                    Event::End => {
+                        self.leave(State::Lost, None);
+                        return Forsaken::Gone;
+                    }
                 },
                 Some(visit) = self.registered.visits.recv() => match visit {
-                    Visit::Client(client, has) => self.attach(*client, has),
+                    Visit::Client(client, attach) => self.attach(*client, &attach),
                     Visit::PodEnds => return Forsaken::PodEnds,
                 },
             }
@@ -189,15 +195,18 @@ impl<'a> Audience<'a> {
         self.leave(State::Detached, None);
     }
 
-    fn attach(&mut self, client: Client, has: Option<u64>) {
+    fn attach(&mut self, client: Client, attach: &Attach) {
         let Outlet::Kept(kept) = &self.outlet else {
             return tell(&client.answers, last_word::not_kept(self.registered.name()));
         };
+        if self.inlets.has_terminal() && !attach.terminal {
+            return tell(&client.answers, last_word::no_terminal());
+        }
         if let Some(Present { answers, .. }) = &self.present {
             let answers = answers.clone();
             tokio::spawn(async move { say(&answers, last_word::taken_over()).await });
         }
-        let Resumption { first, lost } = kept.attach(client.answers.clone(), has);
+        let Resumption { first, lost } = kept.attach(client.answers.clone(), attach.output);
         let resumed = Resumed {
             output: first,
             lost,
@@ -261,6 +270,7 @@ async fn listen(
             Some(Request::OutputTaken(number)) => outlet.taken(number),
             // As long as we listen somebody takes them.
             Some(Request::Signal(number)) => drop(events.send(Event::Signal(number)).await),
+            Some(Request::End(_)) => drop(events.send(Event::End).await),
             Some(Request::Detach(_)) => drop(events.send(Event::Detach).await),
             // A second request, or a message of a newer client.
             Some(Request::Start(_) | Request::Attach(_)) | None => {}

@@ -44,6 +44,11 @@ pub(super) fn no_session(name: &str) -> Kind {
     failure(&format!("there is no session {name} in this helper"), "kpexec sessions lists them")
 }
 
+/// This session's client must have a terminal.
+pub(super) fn no_terminal() -> Kind {
+    failure("the session has a terminal, and there is none here", "attach from a terminal")
+}
+
 /// This session ends with its client.
 pub(super) fn not_kept(name: &str) -> Kind {
     let hint = "only those with a terminal, or begun with --linger, outlive their client";

@@ -173,7 +173,7 @@ pub async fn run(context: &Context, mut client: Client) {
         }
         Ok(First::Start(start)) => new(context, *start, client).await,
         Ok(First::Attach(attach)) => {
-            let visited = context.sessions.visit(&attach.session, client, attach.output).await;
+            let visited = context.sessions.visit(client, &attach).await;
             if let Err(Client { answers, .. }) = visited {
                 say(&answers, last_word::no_session(&attach.session)).await;
             }

@@ -32,6 +32,8 @@ pub(super) struct Kept {
 struct State {
     ring: Ring,
     client: Option<Answers>,
+    /// How many bytes clients have said to have.
+    taken: u64,
     /// The number of the byte that the client gets next.
     next: u64,
     /// Changes with the client.
@@ -141,18 +143,18 @@ impl Kept {
     /// A client has all that lies before the byte of this number.
     pub fn taken(&self, number: u64) {
         self.update(|state| {
-            let number = number.min(state.next);
-            state.ring.trim(number);
+            state.taken = number.min(state.next);
+            state.ring.trim(state.taken);
         });
     }
 
     /// From now on this client gets the output, from the byte of number `from` on
-    /// or from the first one that is kept.
+    /// or from the first that no client is known to have, as far as it is kept.
     pub fn attach(&self, client: Answers, from: Option<u64>) -> Resumption {
         let mut resumption = Resumption { first: 0, lost: 0 };
         self.update(|state| {
             let start = state.ring.start();
-            let wanted = from.unwrap_or(start).min(state.ring.end());
+            let wanted = from.unwrap_or(state.taken).min(state.ring.end());
             resumption =
                 Resumption { first: wanted.max(start), lost: start.saturating_sub(wanted) };
             state.next = resumption.first;
@@ -300,6 +302,9 @@ mod tests {
         kept.push(Stream::Stdout, b"more").await;
         let (second, _from) = client();
         assert_eq!(kept.attach(second, Some(0)), Resumption { first: 4, lost: 4 });
+        // Also to one that does not know what others had.
+        let (third, _from) = client();
+        assert_eq!(kept.attach(third, None), Resumption { first: 4, lost: 4 });
     }
 
     #[tokio::test]

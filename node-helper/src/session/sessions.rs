@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kpexec_protocol::{Start, Target};
+use kpexec_protocol::{Attach, Start, Target};
 use prost::Message as _;
 use rustix::fd::OwnedFd;
 use rustix::net::{SendFlags, send};
@@ -25,8 +25,8 @@ const QUEUE: usize = 4;
 /// Somebody wants something of a session.
 #[derive(Debug)]
 pub(super) enum Visit {
-    /// A client has come back, which has so many bytes of the output, if it knows.
-    Client(Box<Client>, Option<u64>),
+    /// A client has come back.
+    Client(Box<Client>, Attach),
     /// The helper's pod is being deleted.
     PodEnds,
 }
@@ -119,16 +119,11 @@ impl Sessions {
     }
 
     /// Sends a client to its session; gives it back if there is none.
-    pub(super) async fn visit(
-        &self,
-        session: &str,
-        client: Client,
-        has: Option<u64>,
-    ) -> Result<(), Client> {
-        let way = self.lock().running.get(session).cloned();
+    pub(super) async fn visit(&self, client: Client, attach: &Attach) -> Result<(), Client> {
+        let way = self.lock().running.get(&attach.session).cloned();
         let Some(way) = way else { return Err(client) };
         let Ok(permit) = way.reserve().await else { return Err(client) };
-        permit.send(Visit::Client(Box::new(client), has));
+        permit.send(Visit::Client(Box::new(client), attach.clone()));
         Ok(())
     }
 

@@ -1,0 +1,85 @@
+//! `kpexec attach`, from its flags to its exit code.
+
+use std::time::Duration;
+
+use kpexec_protocol::client_message::Kind;
+use kpexec_protocol::{Resumed, pod};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::attend::Here;
+use crate::cli::{Attach, ClusterFlags, SessionName, session_name};
+use crate::cluster::Cluster;
+use crate::report;
+use crate::run::{RunError, local};
+use crate::session::{self, Progress, Session};
+use crate::signals::Signals;
+use crate::target;
+use crate::terminal;
+use crate::transport::{Dialer, HelperLog};
+
+/// How long it may take to reach a helper that runs.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why there is no way back into a session.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// Its helper runs, but does not answer.
+    #[error("the helper did not answer within {} s", PATIENCE.as_secs())]
+    Silent,
+}
+
+/// Goes on with a session to its end.
+pub async fn attach(attach: &Attach) -> Result<u8, RunError> {
+    let ClusterFlags { context, kubeconfig, helper_namespace } = &attach.cluster;
+    target::check_name(helper_namespace, "namespace")?;
+    let mut signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
+    let mut log = HelperLog::default();
+    let connected = async {
+        let cluster = Cluster::new(kubeconfig.as_deref(), context.as_deref()).await?;
+        let SessionName { pod: helper, session: number } = &attach.session;
+        let role = [pod::CONNECT, number];
+        let dialer = Dialer::to_start(&cluster, helper_namespace, helper, &role);
+        let first = Kind::Attach(kpexec_protocol::Attach {
+            session: number.clone(),
+            output: Progress::open(&session_name(helper, number)).and_then(|known| known.bytes()),
+            terminal: terminal::stdin_is_terminal(),
+        });
+        let connected = session::connect(&dialer, &first, |new| log = new);
+        Ok(timeout(PATIENCE, connected).await.map_err(|_| AttachError::Silent)??)
+    };
+    let session = tokio::select! {
+        session = connected => session,
+        signal = signals.next() => return Err(RunError::Interrupted(signal)),
+    };
+    let result = match session {
+        Ok(session) => go_on(attach, session, &mut signals).await,
+        Err(error) => Err(error),
+    };
+    if attach.verbose || result.is_err() {
+        report::helper_log(&log.text());
+    }
+    result
+}
+
+async fn go_on(attach: &Attach, session: Session, signals: &mut Signals) -> Result<u8, RunError> {
+    let Resumed { lost, stdin_open, terminal: tty, .. } =
+        session.started.resumed.unwrap_or_default();
+    if lost > 0 {
+        report::notice(&format!("{lost} bytes of output are lost: more than 1 MiB came meanwhile"));
+    }
+    let SessionName { pod, session: number } = &attach.session;
+    let here = Here {
+        tty,
+        stdin: stdin_open,
+        raw_terminal: attach.raw_terminal,
+        escape_character: attach.escape_char.0,
+        detach_keys: Some(attach.detach.detach_keys.0.clone()),
+        name: Some(session_name(pod, number)),
+    };
+    let result = here.attend(session, signals).await;
+    if tty {
+        terminal::discard_input();
+    }
+    result
+}

@@ -1,0 +1,61 @@
+//! `kpexec attach` and `kpexec sessions`: sessions that outlived their client.
+
+use clap::{ArgAction, Parser};
+
+use super::cluster::ClusterFlags;
+use super::keep::DetachFlags;
+use super::value::{Escape, SessionName, parse_escape, parse_session};
+
+/// Go on with a session that was left or lost
+///
+/// Output goes on at the first byte that was not shown before, as far as it is
+/// kept: the last MiB. Whoever is in the session is put out of it. The exit code
+/// is the command's own. A pod of the name attach is entered as pod/attach.
+#[derive(Debug, Parser)]
+#[command(name = "kpexec attach", version, override_usage = "kpexec attach [FLAGS] SESSION")]
+pub struct Attach {
+    /// The session's name, as kpexec sessions lists it
+    #[arg(value_name = "SESSION", value_parser = parse_session)]
+    pub session: SessionName,
+
+    /// Show what the command writes to its terminal unfiltered
+    #[arg(long)]
+    pub raw_terminal: bool,
+
+    /// Key that, at the start of a line, begins what is for kpexec
+    #[arg(long, value_name = "KEY", default_value = "~", value_parser = parse_escape)]
+    pub escape_char: Escape,
+
+    /// Print nothing but the command's output, errors, and what is lost
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say what is done, and why it failed in full
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub verbose: bool,
+
+    #[command(flatten)]
+    pub detach: DetachFlags,
+
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
+}
+
+/// List your sessions, those without a client included
+///
+/// A session that has a client is attached; one that kpexec was left from by
+/// --detach-keys is detached; one whose connection broke is lost, and kept as
+/// --linger says. One that has ended waits for its exit code to be taken. A pod of
+/// the name sessions is entered as pod/sessions.
+#[derive(Debug, Parser)]
+#[command(name = "kpexec sessions", version, override_usage = "kpexec sessions [FLAGS]")]
+pub struct Sessions {
+    /// Say what is done, and why it failed in full
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub verbose: bool,
+
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
+}

@@ -1,0 +1,264 @@
+//! Sessions that outlive their client, and how one comes back to them. Each test
+//! has a helper namespace of its own, so that it lists no session of another.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use tests::command::{Output, kpexec, run, signal, wait};
+use tests::pod::wait_for_processes;
+use tests::terminal::Terminal;
+use tests::{BOTH_NODES, Namespace};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A user's machine: what kpexec remembers there goes with the test.
+struct Client {
+    namespace: Namespace,
+    state: tempfile::TempDir,
+}
+
+impl Client {
+    fn new(name: &str) -> Result<Self> {
+        Ok(Self { namespace: Namespace::for_helpers(name)?, state: tempfile::tempdir()? })
+    }
+
+    /// `kpexec WORDS`, with the namespace where it belongs.
+    fn kpexec(&self, words: &[&str]) -> Command {
+        let at = words.iter().position(|word| *word == "--").unwrap_or(words.len());
+        let (before, after) = words.split_at(at);
+        let helpers = ["--helper-namespace", self.namespace.name()];
+        let mut command = kpexec(&[before, &helpers, after].concat());
+        command.env("XDG_STATE_HOME", self.state.path());
+        command
+    }
+
+    fn start(&self, words: &[&str]) -> Result<Child> {
+        let mut command = self.kpexec(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().context("run kpexec")
+    }
+
+    /// The rows of `kpexec sessions`, each by its words.
+    fn sessions(&self) -> Result<Vec<Vec<String>>> {
+        let output = run(self.kpexec(&["sessions"]), b"")?;
+        ensure!(output.code() == 0, "{output:?}");
+        let rows = output.text();
+        Ok(rows
+            .lines()
+            .skip(1)
+            .map(|row| row.split_whitespace().map(String::from).collect())
+            .collect())
+    }
+
+    /// The name of the only session, once it is as `state` says.
+    fn session(&self, state: &str) -> Result<String> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let rows = self.sessions()?;
+            if let [row] = &rows[..]
+                && row.get(3).is_some_and(|now| now == state)
+            {
+                return Ok(row[0].clone());
+            }
+            ensure!(Instant::now() < deadline, "no {state} session, but {rows:?}");
+        }
+    }
+
+    fn attach(&self, session: &str, stdin: &[u8]) -> Result<Output> {
+        run(self.kpexec(&["attach", session]), stdin)
+    }
+}
+
+/// Kills a client and gives what it has put out.
+fn kill(client: Child) -> Result<Vec<u8>> {
+    signal(client.id(), Signal::KILL)?;
+    Ok(client.wait_with_output()?.stdout)
+}
+
+#[test]
+fn a_client_that_comes_back_loses_and_repeats_nothing() -> Result<()> {
+    let client = Client::new("keep")?;
+    // 589 KiB on stdout within some seconds, then a code of its own.
+    let script = "i=0; while [ $i -lt 100 ]; do seq $((i * 1000)) $((i * 1000 + 999)); \
+                  i=$((i + 1)); sleep 0.04; done; exit 7";
+    let whole: String = (0..100_000).map(|number| format!("{number}\n")).collect();
+    for pod in BOTH_NODES {
+        let first = client.start(&["--linger", "60s", pod, "--", "sh", "-c", script])?;
+        client.session("attached")?;
+        std::thread::sleep(Duration::from_millis(1500));
+        let mut all = kill(first)?;
+        ensure!(!all.is_empty() && all.len() < whole.len(), "{pod}: killed too late or early");
+        let session = client.session("lost")?;
+        // Twice: what the second one has shown is not shown by the third.
+        let mut second = client.start(&["attach", &session])?;
+        std::thread::sleep(Duration::from_millis(700));
+        ensure!(second.try_wait()?.is_none(), "{pod}: it ended too early");
+        all.extend(kill(second)?);
+        client.session("lost")?;
+        let third = client.attach(&session, b"")?;
+        assert_eq!((third.code(), third.stderr.as_str()), (7, ""), "{pod}");
+        all.extend(third.stdout);
+        let all = String::from_utf8(all)?;
+        ensure!(all == whole, "{pod}: {} bytes, not {}", all.len(), whole.len());
+        assert_eq!(client.sessions()?.len(), 0, "{pod}");
+        let gone = client.attach(&session, b"")?;
+        assert_eq!(gone.code(), 125, "{pod}");
+        ensure!(gone.stderr.contains("there is no session"), "{}", gone.stderr);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_nobody_took_is_kept_up_to_a_mebibyte() -> Result<()> {
+    let client = Client::new("ring")?;
+    for pod in BOTH_NODES {
+        let script = "echo begun; sleep 3; seq 1000000 1499999; echo end >&2; exit 3";
+        let first = client.start(&["--linger", "60s", pod, "--", "sh", "-c", script])?;
+        client.session("attached")?;
+        kill(first)?;
+        let session = client.session("ended")?;
+        let second = client.attach(&session, b"")?;
+        assert_eq!(second.code(), 3, "{pod}");
+        let whole: String = (1_000_000..1_500_000).map(|number| format!("{number}\n")).collect();
+        let kept = String::from_utf8(second.stdout)?;
+        ensure!(whole.ends_with(&kept), "{pod}: it is not the end");
+        // With what was written to stderr it is a mebibyte.
+        assert_eq!(kept.len() + "end\n".len(), 1 << 20, "{pod}");
+        ensure!(second.stderr.contains("bytes of output are lost"), "{}", second.stderr);
+        ensure!(second.stderr.ends_with("end\n"), "{}", second.stderr);
+    }
+    Ok(())
+}
+
+#[test]
+fn input_goes_on_too() -> Result<()> {
+    let client = Client::new("input")?;
+    for pod in BOTH_NODES {
+        let mut command =
+            client.kpexec(&["-i", "--linger", "60s", pod, "--", "sh", "-c", "cat; exit 4"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut first = command.spawn()?;
+        let mut stdin = first.stdin.take().context("stdin is a pipe")?;
+        std::io::Write::write_all(&mut stdin, b"one\n")?;
+        let mut stdout = std::io::BufReader::new(first.stdout.take().context("stdout is a pipe")?);
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut stdout, &mut line)?;
+        assert_eq!(line, "one\n", "{pod}");
+        // To note that it has shown it.
+        std::thread::sleep(Duration::from_millis(200));
+        kill(first)?;
+        // Its stdin has not ended: the client has.
+        let session = client.session("lost")?;
+        let second = client.attach(&session, b"two\n")?;
+        assert_eq!((second.code(), second.text().as_str()), (4, "two"), "{pod}: {second:?}");
+        drop(stdin);
+    }
+    Ok(())
+}
+
+#[test]
+fn nobody_is_waited_for_longer_than_was_said() -> Result<()> {
+    let client = Client::new("linger")?;
+    for (pod, mark) in BOTH_NODES.into_iter().zip(["87001", "87002"]) {
+        let first = client.start(&["--linger", "4s", pod, "--", "sleep", mark])?;
+        wait_for_processes(mark, 1)?;
+        kill(first)?;
+        client.session("lost")?;
+        wait_for_processes(mark, 0)?;
+        assert_eq!(client.sessions()?.len(), 0, "{pod}");
+
+        // Who leaves by himself is not waited for.
+        let mut second = client.start(&["--linger", "60s", pod, "--", "sleep", mark])?;
+        wait_for_processes(mark, 1)?;
+        let begun = Instant::now();
+        signal(second.id(), Signal::TERM)?;
+        signal(second.id(), Signal::TERM)?;
+        wait(&mut second, LIMIT)?;
+        wait_for_processes(mark, 0)?;
+        ensure!(begun.elapsed() < Duration::from_secs(15), "{pod}: it was kept");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_terminal_can_be_left_and_come_back_to() -> Result<()> {
+    let client = Client::new("detach")?;
+    for pod in BOTH_NODES {
+        let mut first = Terminal::run(&client.kpexec(&["-it", pod, "--", "bash"]), 24, 80)?;
+        first.expect("#")?;
+        first.type_in("here=$((40 + 2)); echo ready-$here\r")?;
+        first.expect("ready-42")?;
+        // Alone it is the shell's: the command before.
+        first.type_in("\x10")?;
+        std::thread::sleep(Duration::from_millis(800));
+        first.type_in("; echo again-$here\r")?;
+        first.expect("again-42")?;
+        first.type_in("\x10\x11")?;
+        let shown = first.expect("kpexec attach ")?;
+        assert_eq!(wait(&mut first.child, LIMIT)?.code(), Some(0), "{pod}: {shown}");
+        let session = client.session("detached")?;
+        ensure!(shown.contains(&session), "{pod}: {shown}");
+
+        let without = client.attach(&session, b"")?;
+        assert_eq!(without.code(), 125);
+        ensure!(without.stderr.contains("there is none here"), "{}", without.stderr);
+
+        let mut second = Terminal::run(&client.kpexec(&["attach", &session]), 40, 120)?;
+        second.type_in("echo still-$here-$(stty size | tr ' ' x)\r")?;
+        second.expect("still-42-40x120")?;
+        // Whoever comes puts out who is there.
+        let mut third = Terminal::run(&client.kpexec(&["attach", &session]), 24, 80)?;
+        second.expect("taken over by another client")?;
+        assert_eq!(wait(&mut second.child, LIMIT)?.code(), Some(125), "{pod}");
+        third.type_in("~?")?;
+        third.type_in("exit 5\r")?;
+        assert_eq!(wait(&mut third.child, LIMIT)?.code(), Some(5), "{pod}");
+        assert_eq!(client.sessions()?.len(), 0, "{pod}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_session_that_is_not_there_is_named() -> Result<()> {
+    let client = Client::new("nosession")?;
+    let absent = client.attach("0123456789abcdef-1", b"")?;
+    assert_eq!(absent.code(), 125);
+    ensure!(absent.stderr.contains("kpexec-0123456789abcdef"), "{}", absent.stderr);
+    let misspelt = client.attach("web", b"")?;
+    assert_eq!(misspelt.code(), 125);
+    ensure!(misspelt.stderr.contains("not a session's name"), "{}", misspelt.stderr);
+    let impossible =
+        run(client.kpexec(&["--rm", "--linger", "1m", BOTH_NODES[0], "--", "id"]), b"")?;
+    assert_eq!(impossible.code(), 125);
+    ensure!(impossible.stderr.contains("cannot be used with"), "{}", impossible.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_is_deleted_says_goodbye() -> Result<()> {
+    let client = Client::new("farewell")?;
+    for (pod, mark) in BOTH_NODES.into_iter().zip(["87011", "87012"]) {
+        let script = format!("trap 'echo hung up; exit' HUP; sleep {mark} & wait");
+        let session = client.start(&[pod, "--", "sh", "-c", &script])?;
+        wait_for_processes(mark, 1)?;
+        let begun = Instant::now();
+        tests::kubectl(&[
+            "delete",
+            "pods",
+            "--all",
+            "-n",
+            client.namespace.name(),
+            "--wait=false",
+        ])?;
+        let output = session.wait_with_output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{pod}: {stderr}");
+        ensure!(stderr.contains("the helper pod is being deleted"), "{pod}: {stderr}");
+        ensure!(begun.elapsed() < Duration::from_secs(15), "{pod}: {:?}", begun.elapsed());
+        wait_for_processes(mark, 0)?;
+        client.namespace.wait_until_empty()?;
+    }
+    Ok(())
+}
