@@ -37,7 +37,8 @@ impl Place<'_> {
     ) -> Result<Session, RunError> {
         let begun = Instant::now();
         let namespace = &self.cli.cluster.helper_namespace;
-        let dialer = Dialer::new(self.cluster, namespace, self.helper);
+        let keepalive = self.cli.life.keepalive;
+        let dialer = Dialer::new(self.cluster, namespace, self.helper, keepalive);
         if self.sharing == Sharing::None {
             helper.created().await?;
             self.made(&dialer);

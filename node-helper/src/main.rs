@@ -30,11 +30,11 @@ fn main() -> ExitCode {
         return names::read::main(args);
     }
     let result = match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
-        Some(pod::SERVE) => serve::main().map_err(|error| error.to_string()),
+        Some(pod::SERVE) => serve::main(args.next()).map_err(|error| error.to_string()),
         Some(pod::WAIT) => wait::main().map_err(|error| error.to_string()),
         Some(pod::PREPARE) => hold::main(hold::prepare).map_err(|error| error.to_string()),
         Some(pod::HOLD) => hold::main(hold::hold).map_err(|error| error.to_string()),
-        _ => Err("usage: node-helper wait | serve | prepare | hold".to_owned()),
+        _ => Err("usage: node-helper wait | serve [SECONDS] | prepare | hold".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

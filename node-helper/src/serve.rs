@@ -1,5 +1,6 @@
 //! Serves one client on stdin and stdout, until it has gone.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -8,7 +9,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use kpexec_protocol::helper_server::{Helper, HelperServer};
-use kpexec_protocol::pod::{CRI_SOCKET, TOOLS_POD};
+use kpexec_protocol::pod::{CRI_SOCKET, TOOLS_POD, grace, longest_silence, pings};
 use kpexec_protocol::{CHUNK, ClientMessage, ServerMessage};
 use nix::sys::prctl;
 use rustix::fd::{AsFd, BorrowedFd};
@@ -31,13 +32,10 @@ use crate::target::Procfs;
 use crate::target::status::status;
 use crate::{TOOLSET, wait};
 
-/// A client that does not answer a ping within this time has gone. Together
-/// with the interval 30 s: longer than a network hiccup or a suspended client
-/// that is resumed at once, short enough that nothing lingers.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How often a silent client is pinged.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long what is left of a silent client may live, if it does not say: longer than a
+/// network hiccup or a suspended client that is resumed at once, short enough
+/// that nothing lingers.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// How much may be on its way to us for one session, in bytes.
 const WINDOW: u32 = 1 << 20;
@@ -57,6 +55,9 @@ pub enum Error {
     /// Before the first byte was read.
     #[error("cannot {0}: {1}")]
     Prepare(&'static str, io::Error),
+    /// Not a time that a client may be silent.
+    #[error("{0:?} is no number of seconds")]
+    Keepalive(OsString),
     /// The helper pod was made without it.
     #[error("KPEXEC_CRI_SOCKET is not set")]
     NoSocket,
@@ -65,11 +66,16 @@ pub enum Error {
     Serve(#[from] tonic::transport::Error),
 }
 
-/// Serves until the client has gone and its sessions have ended.
+/// Serves until the client has gone and its sessions have ended. Of one that is
+/// silent nothing is left after `keepalive`, in seconds.
 ///
 /// # Errors
 /// When it cannot begin, or the connection is no HTTP/2.
-pub fn main() -> Result<(), Error> {
+pub fn main(keepalive: Option<OsString>) -> Result<(), Error> {
+    let keepalive = match keepalive {
+        Some(text) => seconds(&text).ok_or(Error::Keepalive(text))?,
+        None => KEEPALIVE,
+    };
     let prepare = |what| move |error| Error::Prepare(what, error);
     prctl::set_dumpable(false).map_err(|e| Error::Prepare("forbid dumps", e.into()))?;
     let node_network = rustix::fs::stat("/proc/self/ns/net")
@@ -87,13 +93,19 @@ pub fn main() -> Result<(), Error> {
         cri_socket: from_env(CRI_SOCKET).ok_or(Error::NoSocket)?,
         toolset: from_env("KPEXEC_TOOLSET").unwrap_or_else(|| TOOLSET.into()),
         tools_pod: std::env::var(TOOLS_POD).ok(),
+        grace: grace(keepalive),
     };
     // One thread: the parent-death signals of what it starts refer to it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(prepare("start"))?;
-    runtime.block_on(serve(Arc::new(context)))
+    runtime.block_on(serve(Arc::new(context), keepalive))
+}
+
+fn seconds(text: &OsStr) -> Option<Duration> {
+    let seconds = text.to_str()?.parse().ok().filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// What sessions can be given.
@@ -116,15 +128,16 @@ fn own_means(procfs: &Procfs) -> io::Result<identity::Helper> {
     })
 }
 
-async fn serve(context: Arc<Context>) -> Result<(), Error> {
+async fn serve(context: Arc<Context>, keepalive: Duration) -> Result<(), Error> {
     let (connection, closed) =
         Connection::open().map_err(|error| Error::Prepare("use stdin and stdout", error))?;
     // Each session holds one; the last one dropped ends the wait below.
     let (running, mut all_ended) = mpsc::channel::<()>(1);
     let service = HelperServer::new(Service { context, running });
+    let (interval, timeout) = pings(longest_silence(keepalive));
     let server = Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(interval))
+        .http2_keepalive_timeout(Some(timeout))
         .max_frame_size(FRAME)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * 2)
@@ -233,5 +246,18 @@ impl AsyncWrite for Connection {
         context: &mut TaskContext<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.output).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_may_be_silent_for_whole_seconds() {
+        assert_eq!(seconds("6".as_ref()), Some(Duration::from_secs(6)));
+        for text in ["", "0", "-1", "6s", "1.5", "99999999999999999999"] {
+            assert_eq!(seconds(text.as_ref()), None, "{text}");
+        }
     }
 }

@@ -4,6 +4,7 @@ mod cluster;
 mod gc;
 mod identity;
 mod invocation;
+mod life;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -25,6 +26,7 @@ pub use identity::IdentityFlags;
 #[cfg(test)]
 pub use identity::{Profile, Seccomp};
 pub use invocation::Invocation;
+pub use life::LifeFlags;
 pub use tools::{ToolsFlags, Toolset};
 pub use value::{EnvVar, Escape};
 use value::{parse_duration, parse_env, parse_escape, parse_workdir};
@@ -114,6 +116,9 @@ pub struct Cli {
     pub tools: ToolsFlags,
 
     #[command(flatten)]
+    #[command(flatten)]
+    pub life: LifeFlags,
+
     pub cluster: ClusterFlags,
 
     /// Path of the CRI socket on the pod's node [default: by the node's runtime]

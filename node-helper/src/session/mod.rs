@@ -54,6 +54,8 @@ pub struct Context {
     pub node_network: u64,
     /// What this helper can give.
     pub helper: Helper,
+    /// How long a command whose client has gone may take over each signal.
+    pub grace: Duration,
 }
 
 /// Where answers go.

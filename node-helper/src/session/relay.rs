@@ -28,8 +28,9 @@ use crate::sys::start::EXIT_STATUS_SIZE;
 const LEFT_BEHIND: [(Signal, Duration); 1] = [(Signal::HUP, Duration::from_millis(200))];
 
 /// What a command gets whose client has gone, as from a terminal hung up.
-const HANG_UP: [(Signal, Duration); 2] =
-    [(Signal::HUP, Duration::from_secs(2)), (Signal::TERM, Duration::from_secs(2))];
+fn hang_up(grace: Duration) -> [(Signal, Duration); 2] {
+    [(Signal::HUP, grace), (Signal::TERM, grace)]
+}
 
 /// How long the shim's end may lag behind the command's, where both are one
 /// event: the container stopped.
@@ -52,7 +53,7 @@ pub(super) async fn relay(
 ) -> Kind {
     let Running { shim, streams, mut exit_status, target, view, started } = running;
     if !say(answers, Kind::Started(started)).await {
-        shim.end(&context.procfs, &HANG_UP).await;
+        shim.end(&context.procfs, &hang_up(context.grace)).await;
         return gone();
     }
     let (signals, wanted_signals) = mpsc::channel(8);
@@ -66,7 +67,7 @@ pub(super) async fn relay(
         () = forward_signals(context, shim.pid, wanted_signals) => None,
     };
     let Some(told) = ended else {
-        shim.end(&context.procfs, &HANG_UP).await;
+        shim.end(&context.procfs, &hang_up(context.grace)).await;
         input.abort();
         return gone();
     };
