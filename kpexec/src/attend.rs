@@ -1,7 +1,7 @@
 //! A session, connected with the terminal or the pipes here.
 
 use bytes::Bytes;
-use kpexec_protocol::Started;
+use kpexec_protocol::{Started, WindowSize};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::banner;
@@ -9,7 +9,7 @@ use crate::cli::Cli;
 use crate::local_io::{spawn_output, spawn_stdin};
 use crate::report;
 use crate::run::{RunError, local};
-use crate::session::{self, Local, Session, SessionError};
+use crate::session::{self, Control, Local, Session, SessionError};
 use crate::signals::{Signals, follow_size};
 use crate::target::Target;
 use crate::terminal::{self, Action, Escapes, RawMode};
@@ -41,7 +41,7 @@ impl Here<'_> {
     fn keyboard(&self) -> (Option<mpsc::Receiver<Bytes>>, Option<UnboundedReceiver<Action>>) {
         let stdin = self.cli.stdin.then(spawn_stdin);
         match stdin {
-            Some(keys) if self.tty => {
+            Some(keys) if self.tty && terminal::stdin_is_terminal() => {
                 let (keys, actions) = terminal::split(keys, Escapes::new(self.escape_character()));
                 (Some(keys), Some(actions))
             }
@@ -54,7 +54,12 @@ impl Here<'_> {
     }
 
     /// Does what the keyboard wants of us; ends when that is to leave.
-    async fn until_left(&self, actions: Option<UnboundedReceiver<Action>>, raw: Option<&RawMode>) {
+    async fn until_left(
+        &self,
+        actions: Option<UnboundedReceiver<Action>>,
+        raw: Option<&RawMode>,
+        control: &mpsc::Sender<Control>,
+    ) {
         if let Some(mut actions) = actions {
             while let Some(action) = actions.recv().await {
                 match action {
@@ -64,7 +69,10 @@ impl Here<'_> {
                         lines.iter().flatten().for_each(|line| report::in_raw_mode(line));
                     }
                     // A terminal that is gone ends the session in another way.
-                    Action::Suspend => drop(raw.map(RawMode::suspend)),
+                    Action::Suspend => {
+                        drop(raw.map(RawMode::suspend));
+                        draw_anew(control).await;
+                    }
                 }
             }
         }
@@ -93,7 +101,7 @@ impl Here<'_> {
             signal = signals.meant_for_us((!self.tty).then_some(&control)) => {
                 return Err(RunError::Interrupted(signal));
             }
-            () = self.until_left(actions, raw.as_ref()) => return Err(RunError::Left),
+            () = self.until_left(actions, raw.as_ref(), &control) => return Err(RunError::Left),
         };
         // What was received last must be written before the exit code is given.
         let written = tokio::select! {
@@ -109,5 +117,17 @@ impl Here<'_> {
             (Some(code), Ok(())) => Ok(code),
             (None, Ok(())) => Err(SessionError::Protocol("output was cut short").into()),
         }
+    }
+}
+
+/// Makes the command draw its screen anew: a size that is no change is not told to
+/// it (TIOCSWINSZ). The window may have another one by now, too: a process that is
+/// stopped hears of none.
+async fn draw_anew(control: &mpsc::Sender<Control>) {
+    let size = terminal::size();
+    let other = WindowSize { rows: size.rows + 1, ..size };
+    for size in [other, size] {
+        // A session that is over draws nothing.
+        let _over = control.send(Control::Resize(size)).await;
     }
 }

@@ -26,7 +26,7 @@ use crate::session::SessionError;
 use crate::signals::Signals;
 use crate::start::Place;
 use crate::target::{self, Target, TargetError};
-use crate::terminal::{self, Choice};
+use crate::terminal::{self, Choice, Terminals};
 use crate::transport::HelperLog;
 use crate::user::{User, who_am_i};
 
@@ -181,9 +181,11 @@ fn tools_image(cli: &Cli) -> Option<ToolsImage<'_>> {
 }
 
 fn choose_terminal(cli: &Cli) -> bool {
-    let choice = terminal::choose(cli.tty, cli.stdin, terminal::stdin_is_terminal());
-    if choice == Choice::PipesInstead && !cli.quiet {
-        report::notice(terminal::NOT_A_TERMINAL);
+    let choice = terminal::choose(cli.tty, cli.stdin, Terminals::look());
+    if let Choice::PipesInstead(end) = choice
+        && !cli.quiet
+    {
+        report::notice(end.is_no_terminal());
     }
     choice == Choice::Terminal
 }

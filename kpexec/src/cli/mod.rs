@@ -68,9 +68,10 @@ pub struct Cli {
     #[arg(short = 'i', long)]
     pub stdin: bool,
 
-    /// Give the command a terminal (needs -i and a terminal on stdin)
-    #[arg(short, long)]
-    pub tty: bool,
+    /// Give the command a terminal (needs -i, and terminals on stdin and stdout);
+    /// -tt gives it one even if they are none
+    #[arg(short, long, action = ArgAction::Count)]
+    pub tty: u8,
 
     /// Show what the command writes to its terminal unfiltered: it may then set
     /// the clipboard, draw images, and have your terminal type
@@ -116,9 +117,9 @@ pub struct Cli {
     pub tools: ToolsFlags,
 
     #[command(flatten)]
-    #[command(flatten)]
     pub life: LifeFlags,
 
+    #[command(flatten)]
     pub cluster: ClusterFlags,
 
     /// Path of the CRI socket on the pod's node [default: by the node's runtime]
