@@ -15,6 +15,7 @@ use crate::changes::{ChangesFile, SaveError};
 use crate::cli::Cli;
 use crate::cluster::{Cluster, ClusterError};
 use crate::cri_socket::{self, CriSocketError};
+use crate::diagnosis::{Fault, Scene, diagnose};
 use crate::exit_code;
 use crate::helper_pod::{
     CleanupError, HelperPod, HelperSpec, ImageError, LaunchError, Sharing, ToolsImage,
@@ -60,6 +61,9 @@ pub enum RunError {
     /// The session.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The session, and why, as well as could be found out.
+    #[error("lost the session, and with it the command's result")]
+    Lost(#[source] Fault),
     /// What is left of helpers that have ended.
     #[error("cannot delete the helper pods that have ended")]
     Gc(#[source] ApiError),
@@ -93,6 +97,7 @@ impl RunError {
             Self::CriSocket(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Session(error) => error.hint(),
+            Self::Lost(fault) => fault.hint(),
             Self::Gc(error) => error.hint(),
             Self::Nobody => Some("kubectl auth whoami asks the same".into()),
             Self::Cleanup(_)
@@ -287,11 +292,24 @@ impl Work<'_> {
             }
             Err(error) => Err(error),
         };
+        let scene = self.scene();
+        let result = match result {
+            Err(RunError::Session(SessionError::Lost(end))) => tokio::select! {
+                fault = diagnose(end, &scene) => Err(RunError::Lost(fault)),
+                signal = signals.next() => Err(RunError::Interrupted(signal)),
+            },
+            result => result,
+        };
         let interrupted = matches!(result, Err(RunError::Interrupted(_)));
         if cli.verbose || (result.is_err() && !interrupted) {
             report::helper_log(&log.text());
         }
         result
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        let Place { cli, cluster, helper, target, .. } = self.place;
+        Scene { cluster, namespace: &cli.cluster.helper_namespace, helper, node: &target.node }
     }
 }
 
