@@ -38,8 +38,10 @@ pub async fn attach(attach: &Attach) -> Result<u8, RunError> {
     let connected = async {
         let cluster = Cluster::new(kubeconfig.as_deref(), context.as_deref()).await?;
         let SessionName { pod: helper, session: number } = &attach.session;
-        let role = [pod::CONNECT, number];
-        let dialer = Dialer::to_start(&cluster, helper_namespace, helper, &role);
+        let keepalive = attach.life.keepalive;
+        let seconds = keepalive.as_secs().to_string();
+        let role = [pod::CONNECT, &seconds, number];
+        let dialer = Dialer::to_start(&cluster, helper_namespace, helper, &role, keepalive);
         let first = Kind::Attach(kpexec_protocol::Attach {
             session: number.clone(),
             output: Progress::open(&session_name(helper, number)).and_then(|known| known.bytes()),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kpexec_protocol::WindowSize;
 use rustix::process::Signal;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -37,7 +38,7 @@ impl Here {
     fn keyboard(&self) -> (Option<mpsc::Receiver<Bytes>>, Option<UnboundedReceiver<Action>>) {
         let stdin = self.stdin.then(spawn_stdin);
         match stdin {
-            Some(keys) if self.tty => {
+            Some(keys) if self.tty && terminal::stdin_is_terminal() => {
                 let detach = Detach::new(self.detach_keys.clone().unwrap_or_default());
                 let (keys, actions) =
                     terminal::split(keys, Escapes::new(self.escape_character), detach);
@@ -63,7 +64,10 @@ impl Here {
                         lines.iter().flatten().for_each(|line| report::in_raw_mode(line));
                     }
                     // A terminal that is gone ends the session in another way.
-                    Action::Suspend => drop(raw.map(RawMode::suspend)),
+                    Action::Suspend => {
+                        drop(raw.map(RawMode::suspend));
+                        draw_anew(control).await;
+                    }
                     Action::Detach if self.name.is_none() => {
                         report::in_raw_mode("this session cannot be left running");
                     }
@@ -138,5 +142,17 @@ impl Here {
             }
             (Ended::Unwanted, Ok(())) => Err(SessionError::Protocol("output was cut short").into()),
         }
+    }
+}
+
+/// Makes the command draw its screen anew: a size that is no change is not told to
+/// it (TIOCSWINSZ). The window may have another one by now, too: a process that is
+/// stopped hears of none.
+async fn draw_anew(control: &mpsc::Sender<Control>) {
+    let size = terminal::size();
+    let other = WindowSize { rows: size.rows + 1, ..size };
+    for size in [other, size] {
+        // A session that is over draws nothing.
+        let _over = control.send(Control::Resize(size)).await;
     }
 }

@@ -35,7 +35,7 @@ pub fn of_failure(reason: Reason) -> u8 {
     match reason {
         Reason::NotExecutable => NOT_EXECUTABLE,
         Reason::NotFound => NOT_FOUND,
-        Reason::Helper | Reason::Unspecified => OURS,
+        Reason::Helper | Reason::Runtime | Reason::Unspecified => OURS,
     }
 }
 

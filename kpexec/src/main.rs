@@ -12,6 +12,7 @@ mod cli;
 mod cluster;
 mod connector;
 mod cri_socket;
+mod diagnosis;
 mod exit_code;
 mod gc;
 mod helper_pod;

@@ -18,6 +18,7 @@ use crate::changes::{ChangesFile, SaveError};
 use crate::cli::{Cli, session_name};
 use crate::cluster::{Cluster, ClusterError};
 use crate::cri_socket::{self, CriSocketError};
+use crate::diagnosis::{Fault, Scene, diagnose};
 use crate::exit_code;
 use crate::helper_pod::{
     CleanupError, HelperPod, HelperSpec, ImageError, LaunchError, Sharing, ToolsImage,
@@ -29,7 +30,7 @@ use crate::session::SessionError;
 use crate::signals::Signals;
 use crate::start::Place;
 use crate::target::{self, Target, TargetError};
-use crate::terminal::{self, Choice};
+use crate::terminal::{self, Choice, Terminals};
 use crate::transport::HelperLog;
 use crate::user::{User, who_am_i};
 
@@ -63,6 +64,9 @@ pub enum RunError {
     /// The session.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The session, and why, as well as could be found out.
+    #[error("lost the session, and with it the command's result")]
+    Lost(#[source] Fault),
     /// What is left of helpers that have ended.
     #[error("cannot delete the helper pods that have ended")]
     Gc(#[source] ApiError),
@@ -105,6 +109,7 @@ impl RunError {
             Self::CriSocket(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Session(error) => error.hint(),
+            Self::Lost(fault) => fault.hint(),
             Self::Gc(error) | Self::Sessions(error) => error.hint(),
             Self::Nobody | Self::NotKept => Some("kubectl auth whoami asks the same".into()),
             Self::Attach(_)
@@ -195,9 +200,11 @@ fn tools_image(cli: &Cli) -> Option<ToolsImage<'_>> {
 }
 
 fn choose_terminal(cli: &Cli) -> bool {
-    let choice = terminal::choose(cli.tty, cli.stdin, terminal::stdin_is_terminal());
-    if choice == Choice::PipesInstead && !cli.quiet {
-        report::notice(terminal::NOT_A_TERMINAL);
+    let choice = terminal::choose(cli.tty, cli.stdin, Terminals::look());
+    if let Choice::PipesInstead(end) = choice
+        && !cli.quiet
+    {
+        report::notice(end.is_no_terminal());
     }
     choice == Choice::Terminal
 }
@@ -354,11 +361,24 @@ impl Work<'_> {
             }
             Err(error) => Err(error),
         };
+        let scene = self.scene();
+        let result = match result {
+            Err(RunError::Session(SessionError::Lost(end))) => tokio::select! {
+                fault = diagnose(end, &scene) => Err(RunError::Lost(fault)),
+                signal = signals.next() => Err(RunError::Interrupted(signal)),
+            },
+            result => result,
+        };
         let interrupted = matches!(result, Err(RunError::Interrupted(_)));
         if cli.verbose || (result.is_err() && !interrupted) {
             report::helper_log(&log.text());
         }
         result
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        let Place { cli, cluster, helper, target, .. } = self.place;
+        Scene { cluster, namespace: &cli.cluster.helper_namespace, helper, node: &target.node }
     }
 }
 

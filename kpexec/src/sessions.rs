@@ -66,7 +66,7 @@ pub async fn sessions(sessions: &Sessions) -> Result<u8, RunError> {
 
 /// What sessions a helper has; or why it does not say.
 async fn ask(cluster: &Cluster, namespace: &str, helper: &str) -> Result<Vec<Record>, String> {
-    let dialer = Dialer::to_start(cluster, namespace, helper, &[pod::LIST]);
+    let dialer = Dialer::to_start(cluster, namespace, helper, &[pod::LIST], PATIENCE);
     let answer = async {
         let (_link, stream) = dialer.dial().await.map_err(|error| match error {
             DialError::NotYet(_) => "it is starting, or cannot be reached".to_owned(),

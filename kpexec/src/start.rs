@@ -1,8 +1,10 @@
 //! From a helper that may be there to a session in it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use kpexec_protocol::Reason;
 use kpexec_protocol::client_message::Kind;
+use tokio::time::sleep;
 
 use crate::cli::Cli;
 use crate::cluster::Cluster;
@@ -11,6 +13,10 @@ use crate::run::RunError;
 use crate::session::{self, Session, SessionError};
 use crate::target::Target;
 use crate::transport::{Dialer, HelperLog, TransportError};
+
+/// How long a helper that does not reach its runtime is given to be replaced by
+/// others, or the runtime to be back.
+const DOUBT: Duration = Duration::from_millis(500);
 
 /// Where a session is wanted.
 pub struct Place<'a> {
@@ -37,11 +43,13 @@ impl Place<'_> {
     ) -> Result<Session, RunError> {
         let begun = Instant::now();
         let namespace = &self.cli.cluster.helper_namespace;
-        let dialer = Dialer::new(self.cluster, namespace, self.helper);
+        let keepalive = self.cli.life.keepalive;
+        let dialer = Dialer::new(self.cluster, namespace, self.helper, keepalive);
         if self.sharing == Sharing::None {
             helper.created().await?;
             self.made(&dialer);
         }
+        let (mut made, mut stale) = (false, None);
         loop {
             let patience = self.cli.helper_timeout.saturating_sub(begun.elapsed());
             let node = &self.target.node;
@@ -63,7 +71,7 @@ impl Place<'_> {
             if self.sharing == Sharing::None {
                 return Err(error);
             }
-            match what_next(&error) {
+            match what_next(&error, made) {
                 Next::Create => helper.create().await?,
                 Next::Replace => {
                     helper.remove_ended().await?;
@@ -81,8 +89,25 @@ impl Place<'_> {
                     helper.delete_failed(uid.as_deref()).await?;
                     return Err(error);
                 }
+                Next::Doubt => match stale.take() {
+                    // Once more: another client may have replaced it just now.
+                    None => {
+                        stale = helper.uid().await?;
+                        sleep(DOUBT).await;
+                        continue;
+                    }
+                    uid => {
+                        helper.delete_failed(uid.as_deref()).await?;
+                        helper.create().await?;
+                    }
+                },
+                Next::Remake(uid) => {
+                    helper.delete_failed(uid.as_deref()).await?;
+                    helper.create().await?;
+                }
                 Next::GiveUp => return Err(error),
             }
+            made = true;
             self.made(&dialer);
         }
     }
@@ -104,19 +129,31 @@ enum Next {
     Look,
     /// It works; the session was not to be.
     Leave,
+    /// It ran, and has ended or is ending: make another one in the place of that of
+    /// this UID.
+    Remake(Option<String>),
+    /// It has perhaps outlived its container runtime.
+    Doubt,
     /// It will never start: delete the one of this UID.
     Delete(Option<String>),
     /// It may start, and others may wait for that.
     GiveUp,
 }
 
-fn what_next(error: &RunError) -> Next {
+/// `made` says whether this kpexec has made it.
+fn what_next(error: &RunError, made: bool) -> Next {
     match error {
         RunError::Session(SessionError::Transport(TransportError::Absent { .. })) => Next::Create,
         RunError::Session(SessionError::Transport(TransportError::Ended { .. })) => Next::Replace,
+        RunError::Session(SessionError::Refused(failure))
+            if failure.reason() == Reason::Runtime && !made =>
+        {
+            Next::Doubt
+        }
         RunError::Session(SessionError::Refused(_)) => Next::Leave,
         RunError::Launch(LaunchError::Deleted { .. }) => Next::Look,
-        RunError::Launch(LaunchError::Failed { uid, .. }) => Next::Delete(uid.clone()),
+        RunError::Launch(LaunchError::Failed { uid, .. }) if made => Next::Delete(uid.clone()),
+        RunError::Launch(LaunchError::Failed { uid, .. }) => Next::Remake(uid.clone()),
         _ => Next::GiveUp,
     }
 }
@@ -130,20 +167,30 @@ mod tests {
         let (pod, namespace) = (String::from("kpexec-1"), String::from("kpexec"));
         let transport = |error| RunError::Session(SessionError::Transport(error));
         let absent = TransportError::Absent { pod: pod.clone(), namespace: namespace.clone() };
-        assert_eq!(what_next(&transport(absent)), Next::Create);
+        assert_eq!(what_next(&transport(absent), false), Next::Create);
         let ended = TransportError::Ended { pod: pod.clone(), namespace };
-        assert_eq!(what_next(&transport(ended)), Next::Replace);
+        assert_eq!(what_next(&transport(ended), false), Next::Replace);
         // One that does not speak our protocol may be another version's.
         let died = TransportError::Died { message: "exit code 2".into() };
-        assert_eq!(what_next(&transport(died)), Next::GiveUp);
+        assert_eq!(what_next(&transport(died), false), Next::GiveUp);
         let refused = SessionError::Refused(kpexec_protocol::Failure::default());
-        assert_eq!(what_next(&refused.into()), Next::Leave);
+        assert_eq!(what_next(&refused.into(), false), Next::Leave);
+        let stale = || {
+            let reason = Reason::Runtime.into();
+            let failure = kpexec_protocol::Failure { reason, ..Default::default() };
+            RunError::from(SessionError::Refused(failure))
+        };
+        assert_eq!(what_next(&stale(), false), Next::Doubt);
+        assert_eq!(what_next(&stale(), true), Next::Leave);
 
         let deleted = LaunchError::Deleted { pod: pod.clone() };
-        assert_eq!(what_next(&deleted.into()), Next::Look);
+        assert_eq!(what_next(&deleted.into(), true), Next::Look);
         let uid = Some("u-1".to_owned());
         let (node, reason) = ("node7".into(), "x".into());
         let failed = LaunchError::Failed { pod, uid: uid.clone(), node, reason };
-        assert_eq!(what_next(&failed.into()), Next::Delete(uid));
+        let failed = RunError::from(failed);
+        assert_eq!(what_next(&failed, true), Next::Delete(uid.clone()));
+        // One that ran before was killed, and takes a moment to be told as ended.
+        assert_eq!(what_next(&failed, false), Next::Remake(uid));
     }
 }

@@ -43,10 +43,13 @@ fn main() -> ExitCode {
             Ok(code) => return ExitCode::from(code),
             Err(error) => Err(chain(&error)),
         },
-        Some(pod::SERVE) => serve::main().map_err(|error| chain(&error)),
+        Some(pod::SERVE) => serve::main(args.next().as_deref()).map_err(|error| chain(&error)),
         Some(pod::PREPARE) => hold::main(hold::prepare).map_err(|error| error.to_string()),
         Some(pod::HOLD) => hold::main(hold::hold).map_err(|error| error.to_string()),
-        _ => Err("usage: node-helper supervise | connect | list | serve | prepare | hold".into()),
+        _ => {
+            Err("usage: node-helper supervise | connect | list | serve [SECONDS] | prepare | hold"
+                .into())
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

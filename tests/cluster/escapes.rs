@@ -74,6 +74,34 @@ fn a_session_can_be_suspended_and_goes_on() -> Result<()> {
 }
 
 #[test]
+fn what_a_session_left_on_is_off_while_it_is_suspended() -> Result<()> {
+    // As a full-screen program: alternate screen, mouse, no cursor, application
+    // keys; and drawn anew for a new size only.
+    let script = "printf '\\033[?1049h\\033[?1003h\\033[?25l\\033[?1h\\033='; n=0; \
+                  trap 'n=$((n+1)); echo drawn-$n' WINCH; \
+                  echo ready-$((1+1)); while :; do sleep 0.1; done";
+    for pod in BOTH_NODES {
+        let mut tmux = Tmux::start()?;
+        let clean = tmux.modes()?;
+        tmux.start_command(&kpexec(&["-it", pod, "--", "bash", "-c", script]))?;
+        tmux.wait_until("the session", |tmux| Ok(tmux.screen()?.contains("ready-2")))?;
+        let on = tmux.modes()?;
+        ensure!(on != clean, "{pod}: it leaves nothing on");
+        tmux.type_line("~\x1a")?;
+        tmux.wait_until("a prompt", |tmux| Ok(tmux.last_line()? == PROMPT))?;
+        ensure!(tmux.modes()? == clean, "{pod}: left on: {}", tmux.modes()?);
+        ensure!(!tmux.screen()?.contains("ready-2"), "{pod}: {}", tmux.screen()?);
+        tmux.type_line("fg")?;
+        tmux.wait_until("another drawing", |tmux| Ok(tmux.screen()?.contains("drawn-")))?;
+        ensure!(tmux.modes()? == on, "{pod}: {}, not {on}", tmux.modes()?);
+        tmux.type_line("~.")?;
+        tmux.wait_for_command()?;
+        ensure!(tmux.modes()? == clean, "{pod}: at the end: {}", tmux.modes()?);
+    }
+    Ok(())
+}
+
+#[test]
 fn without_a_terminal_there_are_none() -> Result<()> {
     let output = tests::command::run(kpexec(&["-i", BOTH_NODES[0], "--", "cat"]), b"~.\n~?\n")?;
     ensure!(output.code() == 0 && output.stdout == b"~.\n~?\n", "{output:?}");

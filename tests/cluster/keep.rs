@@ -255,7 +255,7 @@ fn a_pod_that_is_deleted_says_goodbye() -> Result<()> {
         let output = session.wait_with_output()?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(125), "{pod}: {stderr}");
-        ensure!(stderr.contains("the helper pod is being deleted"), "{pod}: {stderr}");
+        ensure!(stderr.contains("the helper pod was deleted or evicted"), "{pod}: {stderr}");
         ensure!(begun.elapsed() < Duration::from_secs(15), "{pod}: {:?}", begun.elapsed());
         wait_for_processes(mark, 0)?;
         client.namespace.wait_until_empty()?;

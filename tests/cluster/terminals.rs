@@ -121,6 +121,34 @@ fn without_a_terminal_here_there_is_none_there() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn output_to_a_file_is_no_terminals_unless_one_is_insisted_on() -> Result<()> {
+    let words = "Unable to use a TTY - output is not a terminal or the right kind of file";
+    for pod in BOTH_NODES {
+        for (flags, wanted) in [("-it", "pipes\n"), ("-itt", "terminal\r\n")] {
+            let file = tempfile::NamedTempFile::new()?;
+            let script = "test -t 0 && test -t 1 && echo terminal || echo pipes";
+            let session = kpexec(&[flags, pod, "--", "sh", "-c", script]);
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "file=$1; shift; exec \"$@\" > \"$file\"", "sh"]).arg(file.path());
+            shell.arg(session.get_program()).args(session.get_args());
+            shell.envs(session.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let mut terminal = Terminal::run(&shell, 24, 80)?;
+            if flags == "-it" {
+                terminal.expect(words)?;
+            }
+            assert_eq!(wait(&mut terminal.child, LIMIT)?.code(), Some(0), "{pod} {flags}");
+            let written = std::fs::read_to_string(file.path())?;
+            assert_eq!(written, wanted, "{pod} {flags}");
+        }
+        let insisting = ["-itt", pod, "--", "sh", "-c", "tty && stty size"];
+        let output = run(kpexec(&insisting), b"")?;
+        assert_eq!((output.code(), output.stderr.as_str()), (0, ""), "{pod}: {output:?}");
+        assert!(output.text().starts_with("/dev/pts/0\r\n"), "{pod}: {output:?}");
+    }
+    Ok(())
+}
+
 /// Sets title and clipboard and asks what the terminal answers by typing.
 const ASK: &str =
     "printf '\\033]0;owned\\007\\033]52;c;b3duZWQ=\\007\\033P$qm\\033\\\\\\033[6n\\033[c'";

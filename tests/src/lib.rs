@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod command;
+pub mod faults;
 pub mod namespace;
 pub mod pod;
 pub mod status;

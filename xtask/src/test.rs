@@ -23,7 +23,7 @@ const LONG_VARIABLE: &str = "KPEXEC_LONG";
 #[derive(clap::Args)]
 pub struct Options {
     /// Also what takes minutes: the cluster killed at many moments of `up`, the
-    /// full toolset built twice
+    /// full toolset built twice, the nodes' links down for a minute
     #[arg(long)]
     long: bool,
 }
@@ -102,7 +102,11 @@ fn cluster_tests(options: &Options, report: &mut Report) -> Result<()> {
     demo::apply_pods("fixtures.yaml")?;
     demo::apply_pods("roots.yaml")?;
     println!("test: cluster tests");
-    cargo_test(&["-p", "tests"], options, report)
+    cargo_test(&["-p", "tests"], options, report)?;
+    // Last, and one at a time: all others need a cluster without faults.
+    println!("test: faults of the cluster");
+    let faults = ["-p", "tests", "--test", "faults", "--", "--ignored", "--test-threads=1"];
+    cargo_test(&faults, options, report)
 }
 
 /// `cargo test`, with what tests are told.

@@ -4,6 +4,7 @@ use clap::{ArgAction, Parser};
 
 use super::cluster::ClusterFlags;
 use super::keep::DetachFlags;
+use super::life::LifeFlags;
 use super::value::{Escape, SessionName, parse_escape, parse_session};
 
 /// Go on with a session that was left or lost
@@ -36,6 +37,9 @@ pub struct Attach {
 
     #[command(flatten)]
     pub detach: DetachFlags,
+
+    #[command(flatten)]
+    pub life: LifeFlags,
 
     /// Which cluster.
     #[command(flatten)]

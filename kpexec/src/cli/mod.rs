@@ -6,6 +6,7 @@ mod gc;
 mod identity;
 mod invocation;
 mod keep;
+mod life;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -29,6 +30,7 @@ pub use identity::IdentityFlags;
 pub use identity::{Profile, Seccomp};
 pub use invocation::Invocation;
 use keep::{DetachFlags, KeepFlags};
+pub use life::LifeFlags;
 pub use tools::{ToolsFlags, Toolset};
 use value::Escape;
 pub use value::{EnvVar, SessionName, session_name};
@@ -71,9 +73,10 @@ pub struct Cli {
     #[arg(short = 'i', long)]
     pub stdin: bool,
 
-    /// Give the command a terminal (needs -i and a terminal on stdin)
-    #[arg(short, long)]
-    pub tty: bool,
+    /// Give the command a terminal (needs -i, and terminals on stdin and stdout);
+    /// -tt gives it one even if they are none
+    #[arg(short, long, action = ArgAction::Count)]
+    pub tty: u8,
 
     /// Show what the command writes to its terminal unfiltered: it may then set
     /// the clipboard, draw images, and have your terminal type
@@ -123,6 +126,9 @@ pub struct Cli {
 
     #[command(flatten)]
     pub detach: DetachFlags,
+
+    #[command(flatten)]
+    pub life: LifeFlags,
 
     #[command(flatten)]
     pub cluster: ClusterFlags,

@@ -28,7 +28,7 @@ fn flags_stand_before_or_after_the_pod() {
         ["-i", "-t", "web", "-capp", "--", "sh"],
     ] {
         let cli = parse(&args).unwrap();
-        assert!(cli.stdin && cli.tty, "{args:?}");
+        assert!(cli.stdin && cli.tty == 1, "{args:?}");
         assert_eq!(cli.container.as_deref(), Some("app"));
         assert_eq!(cli.pod.as_deref(), Some("web"));
         assert_eq!(cli.command, ["sh"]);
@@ -39,12 +39,30 @@ fn flags_stand_before_or_after_the_pod() {
 fn all_after_the_dashes_is_the_command() {
     let cli = parse(&["web", "--", "ls", "-it", "--", "--help", ""]).unwrap();
     assert_eq!(cli.command, ["ls", "-it", "--", "--help", ""]);
-    assert!(!cli.stdin && !cli.tty);
+    assert!(!cli.stdin && cli.tty == 0);
 
     let latin1 = OsString::from_vec(b"caf\xe9".to_vec());
     let args = ["kpexec", "web", "--", "cat"].map(OsString::from);
     let cli = Cli::parse_args(args.into_iter().chain([latin1.clone()])).unwrap();
     assert_eq!(cli.command, [OsString::from("cat"), latin1]);
+}
+
+#[test]
+fn a_terminal_can_be_insisted_on() {
+    for args in [&["-itt", "web"][..], &["-tti", "web"], &["-it", "-t", "web"]] {
+        assert_eq!(parse(args).unwrap().tty, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn a_silent_end_is_given_up_after_half_a_minute_unless_told() {
+    let keepalive = |args: &[&str]| parse(args).unwrap().life.keepalive.as_secs();
+    assert_eq!(keepalive(&["-i", "web"]), 30);
+    assert_eq!(keepalive(&["-i", "web", "--keepalive", "10m"]), 600);
+    let (what, _) = usage_of(&["-i", "web", "--keepalive=0"]);
+    assert!(what.ends_with("must be longer than zero"), "{what}");
+    let (what, _) = usage_of(&["-i", "web", "--keepalive=1s"]);
+    assert!(what.ends_with("must not be shorter than 5s"), "{what}");
 }
 
 #[test]

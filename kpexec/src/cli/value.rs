@@ -56,6 +56,9 @@ pub enum ValueError {
     /// No time at all.
     #[error("must be longer than zero")]
     Zero,
+    /// So short that a hiccup of the network would end sessions.
+    #[error("must not be shorter than 5s")]
+    TooShort,
     /// More than a day.
     #[error("must not be longer than 24h")]
     TooLong,
@@ -145,6 +148,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     }
 }
 
+/// The same, and long enough for the network to recover from a hiccup.
+pub fn parse_keepalive(text: &str) -> Result<Duration, ValueError> {
+    match parse_duration(text)? {
+        duration if duration < Duration::from_secs(5) => Err(ValueError::TooShort),
+        duration => Ok(duration),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt;
@@ -200,6 +211,16 @@ mod tests {
         }
         for text in ["", "s", "1.5s", "-1", "0", "0m", "1d", "25h", "99999999999999999999m", "é"] {
             assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_keepalive_outlasts_a_hiccup() {
+        for (text, seconds) in [("5", 5), ("6s", 6), ("24h", 86400)] {
+            assert_eq!(parse_keepalive(text).unwrap(), Duration::from_secs(seconds), "{text}");
+        }
+        for text in ["0", "4s", "25h", "never", ""] {
+            assert!(parse_keepalive(text).is_err(), "{text:?}");
         }
     }
 }

@@ -142,6 +142,15 @@ impl HelperPod {
         self.try_delete(uid.as_deref()).await
     }
 
+    /// The UID of the pod that has the name now, if there is one.
+    pub async fn uid(&self) -> Result<Option<String>, CleanupError> {
+        match self.pods().get(self.name()).await {
+            Ok(pod) => Ok(pod.metadata.uid),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
     /// `None` if there is no pod of that name.
     async fn phase(&self) -> Result<Option<String>, CleanupError> {
         match self.pods().get(self.name()).await {

@@ -25,14 +25,15 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 /// The largest of HTTP/2's frames that we take: a message with its own header.
 const FRAME: u32 = 2 * CHUNK as u32;
-/// A silent helper is pinged after the first and given up after the second.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A helper that is silent for this long is given up. With what it takes to find
+/// out why less than 15 s, and long enough for a link that is down for 5 s: what
+/// was sent meanwhile is sent again after 6.2 s by TCP (RFC 6298, 5.5).
+const SILENCE: Duration = Duration::from_secs(10);
 /// Messages on their way to the helper; a stdin chunk each at most.
 const QUEUE: usize = 4;
 
 /// How long the transport may take to say how a link ended, once it has.
-const END_PATIENCE: Duration = Duration::from_secs(1);
+const END_PATIENCE: Duration = Duration::from_millis(300);
 
 /// A command that runs.
 pub struct Session {
@@ -103,7 +104,7 @@ async fn attempt(
     stream: DuplexStream,
     first: &Kind,
 ) -> Result<Result<Session, DialError>, SessionError> {
-    let status = match open(stream, first).await {
+    let status = match open(stream, first, dialer.keepalive()).await {
         Ok((to_helper, mut from_helper)) => match from_helper.message().await {
             Ok(Some(first)) => {
                 let started = started(first)?;
@@ -136,8 +137,10 @@ fn started(first: ServerMessage) -> Result<Started, SessionError> {
 async fn open(
     stream: DuplexStream,
     first: &Kind,
+    keepalive: Duration,
 ) -> Result<(mpsc::Sender<ClientMessage>, Streaming<ServerMessage>), tonic::Status> {
-    let channel = over(stream).await.map_err(|error| tonic::Status::from_error(error.into()))?;
+    let channel =
+        over(stream, keepalive).await.map_err(|error| tonic::Status::from_error(error.into()))?;
     let (to_helper, messages) = mpsc::channel(QUEUE);
     let response = HelperClient::new(channel)
         .max_decoding_message_size(2 * CHUNK)
@@ -151,7 +154,11 @@ async fn open(
     Ok((to_helper, response.into_inner()))
 }
 
-async fn over(stream: DuplexStream) -> Result<Channel, tonic::transport::Error> {
+async fn over(
+    stream: DuplexStream,
+    keepalive: Duration,
+) -> Result<Channel, tonic::transport::Error> {
+    let (interval, timeout) = kpexec_protocol::pod::pings(keepalive.min(SILENCE));
     let mut stream = Some(TokioIo::new(stream));
     // Asked a second time only to connect anew, which a session never does.
     let connector = service_fn(move |_: http::Uri| {
@@ -162,8 +169,8 @@ async fn over(stream: DuplexStream) -> Result<Channel, tonic::transport::Error> 
         .max_frame_size(FRAME)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .http2_keep_alive_interval(interval)
+        .keep_alive_timeout(timeout)
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await

@@ -86,6 +86,16 @@ impl Filter {
         undo
     }
 
+    /// What undoes it for a while; the title stays.
+    pub fn undo_for_now(&self) -> Vec<u8> {
+        self.changes.undo()
+    }
+
+    /// What brings it back then.
+    pub fn redo(&self) -> Vec<u8> {
+        self.changes.redo()
+    }
+
     /// Tells controls from bytes of characters, as strictly as RFC 3629: what
     /// is no UTF-8 may be an 8-bit control.
     fn decode(&mut self, byte: u8, out: &mut Vec<u8>) {

@@ -115,6 +115,31 @@ fn only_what_is_left_on_is_undone() {
 }
 
 #[test]
+fn what_is_undone_for_a_while_comes_back() {
+    for (text, redo) in [
+        ("text\x1b[?1049h\x1b[?1049l\x1b[31m\x1b[0m\x1b[?25l\x1b[?25h", ""),
+        // As of vim: application keys, alternate screen, pasting, mouse.
+        (
+            "\x1b[?1049h\x1b[?1h\x1b=\x1b[?2004h\x1b[?1006;1002h\x1b[?25l\x1b[1;31m",
+            "\x1b[?1049h\x1b[?1h\x1b[?25l\x1b[?1002h\x1b[?1006h\x1b[?2004h\x1b=\x1b[1;31m",
+        ),
+        ("\x1b[2;5r\x1b(0\x0e\x1b[5 q", "\x0e\x1b(0\x1b7\x1b[2;5r\x1b8\x1b[5 q"),
+        ("\x1b[>1u\x1b[>5u\x1b[>4;2m", "\x1b[>5u\x1b[>5u\x1b[>4;2m"),
+        ("\x1b]11;red\x07\x1b]8;;http://x\x07", "\x1b]11;red\x1b\\\x1b]8;;http://x\x1b\\"),
+        ("\x1b[4h\x1b[12l\x1b[?7l", "\x1b[4h\x1b[12l\x1b[?7l"),
+    ] {
+        let mut filter = Filter::default();
+        filter.pass(text.as_bytes());
+        let again = String::from_utf8(filter.redo()).unwrap();
+        assert_eq!(again, redo, "{text:?}");
+        // Doing it again leaves the same to be undone.
+        let mut second = Filter::default();
+        assert_eq!(second.pass(again.as_bytes()), again.as_bytes(), "{text:?} is held back");
+        assert_eq!(second.undo_for_now(), filter.undo_for_now(), "{text:?}");
+    }
+}
+
+#[test]
 fn the_users_title_is_saved_before_the_first_and_cannot_be_lost() {
     assert_eq!(pass(b"\x1b]0;a\x07\x1b]2;b\x07"), b"\x1b[22;0t\x1b]0;a\x07\x1b]2;b\x07");
     assert_eq!(undone("\x1b]0;a\x07"), "\x1b[23;0t");

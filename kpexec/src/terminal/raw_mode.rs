@@ -41,27 +41,37 @@ impl RawMode {
     /// Switches the terminal on stdin to raw mode: every key is the command's.
     /// What the command shows is filtered unless `unfiltered`.
     pub fn enter(unfiltered: bool) -> io::Result<Self> {
-        let before = tcgetattr(stdin())?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        // No terminal where one was insisted on: nothing to switch then.
+        let before = isatty(stdin()).then(|| tcgetattr(stdin())).transpose()?;
+        SAVED.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&before);
         let filter = isatty(stdout()).then(|| Filter::new(unfiltered));
         *FILTER.lock().unwrap_or_else(PoisonError::into_inner) = filter;
         let guard = Self(());
-        tcsetattr(stdin(), OptionalActions::Drain, &raw)?;
+        if let Some(mut raw) = before {
+            raw.make_raw();
+            tcsetattr(stdin(), OptionalActions::Drain, &raw)?;
+        }
         Ok(guard)
     }
 
     /// Gives the terminal back and stops this process; takes it again once the
     /// process is continued. Without a shell that could do so nothing stops.
+    ///
+    /// What was on an alternate screen is lost: the command has to draw it anew.
     pub fn suspend(&self) -> io::Result<()> {
         let before = SAVED.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(before) = before else { return Ok(()) };
         let mut raw = before.clone();
         raw.make_raw();
+        // Held to the end: no output may come while it is the shell's.
+        let filter = lock_filter();
+        let filter = filter.as_deref().and_then(Option::as_ref);
+        put(&filter.map(Filter::undo_for_now).unwrap_or_default());
         tcsetattr(stdin(), OptionalActions::Now, &before)?;
         kill_process(getpid(), Signal::TSTP)?;
-        Ok(tcsetattr(stdin(), OptionalActions::Now, &raw)?)
+        tcsetattr(stdin(), OptionalActions::Now, &raw)?;
+        put(&filter.map(Filter::redo).unwrap_or_default());
+        Ok(())
     }
 }
 
@@ -107,12 +117,8 @@ pub fn discard_input() {
 /// terminal may be gone or stopped.
 fn end() {
     ENDED.store(true, Ordering::SeqCst);
-    if let Some(filter) = take_filter() {
-        let undo = filter.undo();
-        if !undo.is_empty() && ready(stdout(), PollFlags::OUT, STUCK) {
-            // A terminal that is gone has nothing left on.
-            let _ = rustix::io::write(stdout(), &undo);
-        }
+    if let Some(filter) = lock_filter().and_then(|mut filter| filter.take()) {
+        put(&filter.undo());
     }
     // Held to the end, or a second caller would end the process under the first.
     let mut saved = SAVED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,24 +133,24 @@ fn end() {
     }
 }
 
+/// Writes to the terminal, unless that takes nothing. One that is gone has nothing
+/// left on.
+fn put(bytes: &[u8]) {
+    if !bytes.is_empty() && ready(stdout(), PollFlags::OUT, STUCK) {
+        let _ = rustix::io::write(stdout(), bytes);
+    }
+}
+
 /// The filter, unless the terminal holds up the one who writes through it.
-fn take_filter() -> Option<Filter> {
+fn lock_filter() -> Option<MutexGuard<'static, Option<Filter>>> {
     let begun = Instant::now();
-    let lock = || -> Option<MutexGuard<'_, _>> {
-        match FILTER.try_lock() {
-            Ok(filter) => Some(filter),
-            Err(TryLockError::Poisoned(filter)) => Some(filter.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    };
     loop {
-        if let Some(mut filter) = lock() {
-            return filter.take();
+        match FILTER.try_lock() {
+            Ok(filter) => return Some(filter),
+            Err(TryLockError::Poisoned(filter)) => return Some(filter.into_inner()),
+            Err(TryLockError::WouldBlock) if begun.elapsed() > STUCK => return None,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
         }
-        if begun.elapsed() > STUCK {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -49,6 +49,14 @@ impl<'a> Csi<'a> {
         (self.private, self.intermediates, self.last)
     }
 
+    /// All of it, as it was sent.
+    pub fn text(&self) -> String {
+        let private = Some(self.private).filter(|private| *private != 0);
+        let body = [self.parameters, self.intermediates].concat();
+        let body = private.into_iter().chain(body).chain([self.last]);
+        "\x1b[".chars().chain(body.map(char::from)).collect()
+    }
+
     /// Whether it may pass. The title's stack (22, 23) is for the caller.
     pub fn is_harmless(&self) -> bool {
         match self.kind() {

@@ -83,6 +83,8 @@ impl TransportError {
                 Some("--helper-image or KPEXEC_HELPER_IMAGE names the image".into())
             }
             Self::Absent { .. } | Self::Ended { .. } => None,
+            // By SIGKILL: whoever was killed need not be of another version.
+            Self::Died { message } if message.ends_with("code 137") => None,
             Self::Died { .. } => Some("are kpexec and the helper image of one version?".into()),
         }
     }
@@ -104,6 +106,8 @@ pub struct Dialer {
     pod: String,
     /// What is started in it.
     command: Vec<String>,
+    /// How long the helper waits for a client that is silent.
+    keepalive: Duration,
     /// Whether the pod is known to have been made, so that it only needs time.
     made: AtomicBool,
     last_reason: Mutex<Option<String>>,
@@ -111,21 +115,34 @@ pub struct Dialer {
 
 impl Dialer {
     /// Of the helper pod with this name, which may not be there, to begin a session.
-    pub fn new(cluster: &Cluster, namespace: &str, pod: &str) -> Arc<Self> {
-        Self::to_start(cluster, namespace, pod, &[pod::CONNECT])
+    pub fn new(cluster: &Cluster, namespace: &str, pod: &str, keepalive: Duration) -> Arc<Self> {
+        let seconds = keepalive.as_secs().to_string();
+        Self::to_start(cluster, namespace, pod, &[pod::CONNECT, &seconds], keepalive)
     }
 
     /// The same, to start another role of the helper's.
-    pub fn to_start(cluster: &Cluster, namespace: &str, pod: &str, role: &[&str]) -> Arc<Self> {
+    pub fn to_start(
+        cluster: &Cluster,
+        namespace: &str,
+        pod: &str,
+        role: &[&str],
+        keepalive: Duration,
+    ) -> Arc<Self> {
         let command = [PROGRAM].iter().chain(role).map(|word| (*word).to_owned()).collect();
         Arc::new(Self {
             command,
             cluster: cluster.clone(),
             namespace: namespace.to_owned(),
             pod: pod.to_owned(),
+            keepalive,
             made: AtomicBool::new(false),
             last_reason: Mutex::new(None),
         })
+    }
+
+    /// How long the helper waits for a client that is silent.
+    pub fn keepalive(&self) -> Duration {
+        self.keepalive
     }
 
     /// From now on a pod that is missing is one that starts, or the other way
@@ -138,15 +155,20 @@ impl Dialer {
     /// on the server upgrades before it dials the container. What happens then
     /// is judged by [`Dialer::judge_end`].
     pub async fn dial(&self) -> Result<(Link, DuplexStream), DialError> {
-        match self.cluster.client.connect(self.request()?).await {
-            Ok(connection) => Ok(carry::start(connection)),
-            Err(error) => {
-                let error = self.cluster.error(error);
-                Err(self.judged(verdict::of_refusal(&error), |pod, namespace| {
-                    TransportError::Exec { pod, namespace, source: error }
-                }))
-            }
-        }
+        self.exec().await.map_err(|error| {
+            self.judged(verdict::of_refusal(&error), |pod, namespace| TransportError::Exec {
+                pod,
+                namespace,
+                source: error,
+            })
+        })
+    }
+
+    /// The same, without a judgement.
+    pub async fn exec(&self) -> Result<(Link, DuplexStream), ApiError> {
+        let request = self.request().map_err(|error| self.cluster.error(error))?;
+        let connection = self.cluster.client.connect(request).await;
+        connection.map(carry::start).map_err(|error| self.cluster.error(error))
     }
 
     /// Judges a link that ended before the helper said anything.
@@ -196,7 +218,7 @@ impl Dialer {
     /// No terminal: the PTY is the helper's, and a terminal here would garble
     /// the protocol. The command says nothing about the session, because URLs
     /// are logged.
-    fn request(&self) -> Result<http::Request<Vec<u8>>, DialError> {
+    fn request(&self) -> kube::Result<http::Request<Vec<u8>>> {
         let streams = AttachParams {
             container: Some(CONTAINER.to_owned()),
             stdin: true,
@@ -207,12 +229,6 @@ impl Dialer {
         };
         Request::new(format!("/api/v1/namespaces/{}/pods", self.namespace))
             .exec(&self.pod, &self.command, &streams)
-            .map_err(|error| {
-                DialError::Final(TransportError::Exec {
-                    pod: self.pod.clone(),
-                    namespace: self.namespace.clone(),
-                    source: self.cluster.error(kube::Error::BuildRequest(error)),
-                })
-            })
+            .map_err(kube::Error::BuildRequest)
     }
 }

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         _ => {}
     }
     // As large as the helper: its size is part of what starting it costs.
-    std::hint::black_box(node_helper::serve::main as fn() -> _);
+    std::hint::black_box(node_helper::serve::main as fn(_) -> _);
     // Cargo adds a flag of its own.
     let args = args.filter_map(|arg| arg.into_string().ok()).filter(|arg| arg != "--bench");
     match Bench::new(&args.collect::<Vec<_>>()).and_then(|bench| bench.run()) {

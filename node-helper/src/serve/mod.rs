@@ -4,11 +4,13 @@
 mod connection;
 mod presence;
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kpexec_protocol::helper_server::{Helper, HelperServer};
+use kpexec_protocol::pod::{longest_silence, pings};
 use kpexec_protocol::{CHUNK, ClientMessage, ServerMessage};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,13 +25,10 @@ use crate::sys::watch::async_fd;
 use connection::Connection;
 use presence::{Door, Presence, Present};
 
-/// A client that does not answer a ping within this time has gone. Together
-/// with the interval 30 s: longer than a network hiccup or a suspended client
-/// that is resumed at once, short enough that nothing lingers.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How often a silent client is pinged.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long what is left of a silent client may live, if it does not say: longer
+/// than a network hiccup or a suspended client that is resumed at once, short
+/// enough that nothing lingers.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// How much may be on its way to us for one session, in bytes.
 const WINDOW: u32 = 4 << 20;
@@ -46,6 +45,9 @@ pub enum Error {
     /// Before the first byte was read.
     #[error("cannot {0}")]
     Prepare(&'static str, #[source] io::Error),
+    /// Not a time that a client may be silent.
+    #[error("{0:?} is no number of seconds")]
+    Keepalive(OsString),
     /// The helper pod was made without it.
     #[error("KPEXEC_CRI_SOCKET is not set")]
     NoSocket,
@@ -58,17 +60,22 @@ pub(crate) fn prepare<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) 
     move |error| Error::Prepare(what, error.into())
 }
 
-/// Serves one client on stdin and stdout.
+/// Serves one client on stdin and stdout. Of one that is silent nothing is left
+/// after `keepalive`, in seconds.
 ///
 /// # Errors
 /// When it cannot begin, or the connection is no HTTP/2.
-pub fn main() -> Result<(), Error> {
+pub fn main(keepalive: Option<&OsStr>) -> Result<(), Error> {
+    let keepalive = match keepalive {
+        Some(text) => seconds(text).ok_or_else(|| Error::Keepalive(text.to_owned()))?,
+        None => KEEPALIVE,
+    };
     let mut context = Context::open()?;
     let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
     let streams = own(io::stdin().as_fd()).and_then(|i| Ok((i, own(io::stdout().as_fd())?)));
     let (input, output) = streams.map_err(prepare("use stdin and stdout"))?;
-    context.own().map_err(prepare("read who it is"))?;
-    run(context, |present| Connection::new(input, output, present), None)
+    context.own(keepalive).map_err(prepare("read who it is"))?;
+    run(context, keepalive, |present| Connection::new(input, output, present), None)
 }
 
 /// In a copy of the main process, its `number`th: serves the client of `caller`,
@@ -83,14 +90,25 @@ pub fn serve_caller(
     way: OwnedFd,
 ) -> Result<(), Error> {
     let mut context = context.clone();
-    context.own().map_err(prepare("read who it is"))?;
+    let keepalive = match caller.errand.keepalive {
+        0 => KEEPALIVE,
+        seconds => Duration::from_secs(seconds.into()),
+    };
+    context.own(keepalive).map_err(prepare("read who it is"))?;
     let note = way.try_clone().map_err(prepare("reach the main process"))?;
     context.sessions = Sessions::of_server(number, note);
-    run(context, |present| Connection::of_caller(caller, present), Some(way))
+    run(context, keepalive, |present| Connection::of_caller(caller, present), Some(way))
+}
+
+/// As it stands on the command line.
+pub(crate) fn seconds(text: &OsStr) -> Option<Duration> {
+    let seconds = text.to_str()?.parse::<u32>().ok().filter(|seconds| *seconds > 0)?;
+    Some(Duration::from_secs(seconds.into()))
 }
 
 fn run(
     context: Context,
+    keepalive: Duration,
     first: impl FnOnce(Present) -> io::Result<Connection>,
     way: Option<OwnedFd>,
 ) -> Result<(), Error> {
@@ -102,12 +120,13 @@ fn run(
     runtime.block_on(async {
         let (presence, present, door) = Presence::begin();
         let first = first(present).map_err(prepare("use the client's streams"))?;
-        serve(Arc::new(context), first, way, presence, door).await
+        serve(Arc::new(context), keepalive, first, way, presence, door).await
     })
 }
 
 async fn serve(
     context: Arc<Context>,
+    keepalive: Duration,
     first: Connection,
     way: Option<OwnedFd>,
     mut presence: Presence,
@@ -121,9 +140,10 @@ async fn serve(
     }
     tokio::spawn(end_with_the_pod(context.clone()));
     let service = HelperServer::new(Service { context, door });
+    let (interval, timeout) = pings(longest_silence(keepalive));
     let server = Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .http2_keepalive_interval(Some(interval))
+        .http2_keepalive_timeout(Some(timeout))
         .max_frame_size(FRAME)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * 2)
@@ -183,5 +203,18 @@ impl Helper for Service {
         };
         tokio::spawn(session);
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_may_be_silent_for_whole_seconds() {
+        assert_eq!(seconds("6".as_ref()), Some(Duration::from_secs(6)));
+        for text in ["", "0", "-1", "6s", "1.5", "99999999999999999999"] {
+            assert_eq!(seconds(text.as_ref()), None, "{text}");
+        }
     }
 }

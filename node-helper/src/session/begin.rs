@@ -1,7 +1,7 @@
 //! From a request to a running command, top to bottom: ask the runtime, pin the
 //! process, open what the session needs, enter.
 
-use kpexec_protocol::{Failure, Identity, Start, Started, Target};
+use kpexec_protocol::{Failure, Identity, Reason, Start, Started, Target};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -77,6 +77,13 @@ enum Error {
 }
 
 impl Error {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Runtime(cri::Error::Connect { .. }) => Reason::Runtime,
+            _ => Reason::Helper,
+        }
+    }
+
     fn hint(&self) -> &str {
         match self {
             Self::Runtime(cri::Error::Connect { .. }) => "is --cri-socket right for this node?",
@@ -103,7 +110,10 @@ impl Error {
 /// Begins the session; on failure nothing of it runs.
 pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Failure> {
     let program = start.argv.first().cloned().unwrap_or_default();
-    let failed = |error: Error| ours(&error, error.hint());
+    let failed = |error: Error| {
+        let reason = error.reason().into();
+        Failure { reason, ..ours(&error, error.hint()) }
+    };
     let (mut running, waiting) = enter(context, start).await.map_err(|error| match error {
         Error::NotOurs(_) => not_executable(&program, libc::EACCES, false),
         error => failed(error),

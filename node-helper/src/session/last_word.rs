@@ -29,9 +29,8 @@ impl Told {
 
 /// The helper's pod is being deleted.
 pub(super) fn pod_ends() -> Kind {
-    let hint =
-        "its owner, an eviction, or the pod's longest life of 12 h: kubectl get events tells";
-    failure("the helper pod is being deleted, and the command is ended with it", hint)
+    let hint = "kubectl get events tells why; its longest life is 12 h";
+    failure("the helper pod was deleted or evicted, and the command was ended with it", hint)
 }
 
 /// Another client has taken the session over.

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kpexec_protocol::pod::{CRI_SOCKET, TOOLS_POD};
+use kpexec_protocol::pod::{CRI_SOCKET, TOOLS_POD, grace};
 use kpexec_protocol::server_message::Kind;
 use kpexec_protocol::{Attach, ClientMessage, ServerMessage, Start, client_message};
 use nix::sched::{CloneFlags, unshare};
@@ -75,6 +75,8 @@ pub struct Context {
     pub node_network: u64,
     /// What this helper can give.
     pub helper: Helper,
+    /// How long a command whose client has gone may take over each signal.
+    pub grace: Duration,
     /// Those of this server.
     pub sessions: Sessions,
 }
@@ -100,15 +102,18 @@ impl Context {
             cri_socket: from_env(CRI_SOCKET).ok_or(serve::Error::NoSocket)?,
             toolset: from_env("KPEXEC_TOOLSET").unwrap_or_else(|| TOOLSET.into()),
             tools_pod: std::env::var(TOOLS_POD).ok(),
+            grace: Duration::ZERO,
             sessions: Sessions::default(),
         })
     }
 
-    /// Makes it this process's own, which may be a copy of the one that opened it.
+    /// Makes it this process's own, which may be a copy of the one that opened it,
+    /// for clients of whom nothing is to be left after a silence of `keepalive`.
     ///
     /// # Errors
     /// When this process's facts cannot be read.
-    pub fn own(&mut self) -> io::Result<()> {
+    pub fn own(&mut self, keepalive: Duration) -> io::Result<()> {
+        self.grace = grace(keepalive);
         if let Ok(cgroups) = self.cgroups.as_ref() {
             self.cgroups = Arc::new(Ok(cgroups.owned_by_us(&self.procfs)?));
         }

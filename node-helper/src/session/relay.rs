@@ -27,8 +27,9 @@ use crate::sys::start::EXIT_STATUS_SIZE;
 const LEFT_BEHIND: [(Signal, Duration); 1] = [(Signal::HUP, Duration::from_millis(200))];
 
 /// What a command gets whose client has gone, as from a terminal hung up.
-const HANG_UP: [(Signal, Duration); 2] =
-    [(Signal::HUP, Duration::from_secs(2)), (Signal::TERM, Duration::from_secs(2))];
+fn hang_up(grace: Duration) -> [(Signal, Duration); 2] {
+    [(Signal::HUP, grace), (Signal::TERM, grace)]
+}
 
 /// How long the shim's end may lag behind the command's, where both are one
 /// event: the container stopped.
@@ -49,7 +50,7 @@ pub(super) async fn relay(
     let Running { shim, streams, mut exit_status, target, view, started } = running;
     let started = Started { session: registered.name().to_owned(), ..started };
     if !say(&client.answers, Kind::Started(started)).await {
-        shim.end(&context.procfs, &HANG_UP).await;
+        shim.end(&context.procfs, &hang_up(context.grace)).await;
         return;
     }
     let outlet = match keep {
@@ -67,7 +68,7 @@ pub(super) async fn relay(
             if forsaken == Forsaken::PodEnds {
                 audience.say_now(pod_ends()).await;
             }
-            shim.end(&context.procfs, &HANG_UP).await;
+            shim.end(&context.procfs, &hang_up(context.grace)).await;
             return;
         }
     };

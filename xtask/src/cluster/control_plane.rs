@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::cgroup::Cgroups;
 use super::launch::Launch;
@@ -45,6 +45,23 @@ pub fn start_api(cgroups: &Cgroups) -> Result<()> {
 pub fn start_controllers(cgroups: &Cgroups) -> Result<()> {
     start_owned(cgroups, "kube-controller-manager", controller_manager_argv())?;
     start_owned(cgroups, "kube-scheduler", scheduler_argv())
+}
+
+/// Starts one of them again, by its name.
+pub fn start_again(cgroups: &Cgroups, name: &str) -> Result<()> {
+    let argv = argv_of(name).with_context(|| format!("{name} cannot be started alone"))?;
+    start_owned(cgroups, name, argv)
+}
+
+/// What [`start_again`] starts.
+pub fn argv_of(name: &str) -> Option<Vec<String>> {
+    Some(match name {
+        "etcd" => etcd_argv(),
+        "kube-apiserver" => apiserver_argv(),
+        "kube-controller-manager" => controller_manager_argv(),
+        "kube-scheduler" => scheduler_argv(),
+        _ => return None,
+    })
 }
 
 /// `kubectl` as the cluster's administrator.

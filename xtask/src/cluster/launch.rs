@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::layout;
 use super::mounts::Mount;
 use super::process::Record;
+use crate::run;
 
 /// PATH of the cluster's processes, behind their own programs.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -44,7 +45,9 @@ impl Launch {
     pub fn start(&self) -> Result<u32> {
         let _ = fs::remove_file(layout::records().join(&self.name));
         let log = layout::log(&self.name);
-        let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        // Appended: what a part said before it was restarted explains its end.
+        let file = OpenOptions::new().create(true).append(true).open(&log);
+        let file = file.with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = self.command()?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let mut child =
@@ -56,7 +59,7 @@ impl Launch {
             }
             if child.try_wait()?.is_some() || Instant::now() > deadline {
                 let said = fs::read_to_string(&log).unwrap_or_default();
-                bail!("{} did not start: {}", self.name, said.trim());
+                bail!("{} did not start: {}", self.name, run::last_lines(&said, 10));
             }
             sleep(Duration::from_millis(2));
         }

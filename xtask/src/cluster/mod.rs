@@ -1,5 +1,5 @@
 //! The two-node Kubernetes cluster that the tests run against:
-//! `cargo xtask cluster up | down | status | kubeconfig | enter`.
+//! `cargo xtask cluster up | down | status | kubeconfig | enter | kill | restart`.
 
 mod build;
 mod cgroup;
@@ -21,6 +21,7 @@ mod parts;
 mod pki;
 mod process;
 mod ready;
+mod restart;
 mod roots;
 
 use std::fs;
@@ -60,6 +61,16 @@ pub enum Command {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Kill one process of the running cluster, as a fault does
+    Kill {
+        /// As `status` names it: node1-kubelet, node2-runtime, kube-apiserver, …
+        part: String,
+    },
+    /// Kill it if it runs, start it again, and wait until it answers
+    Restart {
+        /// As `status` names it
+        part: String,
+    },
 }
 
 /// Does it.
@@ -73,6 +84,8 @@ pub fn perform(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Enter { node, command } => enter(&node, &command),
+        Command::Kill { part } => restart::kill(&part),
+        Command::Restart { part } => restart::restart(&part),
     }
 }
 

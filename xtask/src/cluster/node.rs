@@ -91,7 +91,13 @@ pub fn start_runtime(node: &Node, cgroups: &Cgroups) -> Result<()> {
     }
     .start()?;
     network::connect(node, holder)?;
-    daemon(node, cgroups, holder, &format!("{name}-runtime"), runtime_argv(node))
+    start_runtime_again(node, cgroups)
+}
+
+/// Starts a node's container runtime where the node itself is there.
+pub fn start_runtime_again(node: &Node, cgroups: &Cgroups) -> Result<()> {
+    let name = format!("{}-runtime", node.name());
+    daemon(node, cgroups, node.holder()?, &name, runtime_argv(node))
 }
 
 /// Starts a node's kubelet, once its runtime answers.

@@ -1,6 +1,7 @@
 //! Waiting until each layer of the cluster answers.
 
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::control_plane::kubectl;
 use super::layout;
-use super::node::NODES;
+use super::node::{NODES, Node};
 use super::process::Record;
 use crate::run;
 
@@ -35,6 +36,25 @@ pub fn api_server() -> Result<()> {
     wait("the API server", "kube-apiserver", Duration::from_millis(200), || {
         run::quietly(kubectl().args([TIMEOUT, "get", "--raw", "/readyz"])).is_ok()
     })
+}
+
+/// Waits for a kubelet, by way of the API server: that its node is Ready is
+/// believed for a minute after its end.
+pub fn kubelet(node: &str) -> Result<()> {
+    let health = format!("/api/v1/nodes/{node}/proxy/healthz");
+    let log = format!("{node}-kubelet");
+    wait(&log, &log, Duration::from_millis(200), || {
+        run::quietly(kubectl().args([TIMEOUT, "get", "--raw", &health])).is_ok()
+    })
+}
+
+/// Waits until somebody takes connections on a node's CRI socket.
+pub fn runtime(node: &Node) -> Result<()> {
+    let log = format!("{}-runtime", node.name());
+    // Seen from here through the holder's mount namespace.
+    let socket = format!("/proc/{}/root{}", node.holder()?, node.socket());
+    let answers = || UnixStream::connect(&socket).is_ok();
+    wait(&log, &log, Duration::from_millis(50), answers)
 }
 
 /// Waits for both nodes, and for the account without which no pod is admitted.

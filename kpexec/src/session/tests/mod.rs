@@ -25,7 +25,7 @@ async fn session_with(server: &Server, command: &str) -> Result<Session, Session
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = kube::Config::new(server.url.parse().unwrap());
     let cluster = Cluster::from_config(config).unwrap();
-    let dialer = Dialer::new(&cluster, "kpexec", "kpexec-1");
+    let dialer = Dialer::new(&cluster, "kpexec", "kpexec-1", Duration::from_secs(30));
     dialer.set_made(true);
     let start = Start { argv: vec![command.to_owned().into()], ..Start::default() };
     let start = Kind::Start(start);
@@ -231,7 +231,7 @@ async fn the_helper_is_asked_again_until_it_is_there() {
     let outcome = run(&server, "seven", None, &[]).await;
     assert!(matches!(outcome.result, Ok(Ended::Command(7))), "{:?}", outcome.result);
     let expected = "/api/v1/namespaces/kpexec/pods/kpexec-1/exec?&stdin=true&stdout=true\
-                    &stderr=true&container=helper&command=%2Fnode-helper&command=connect";
+                    &stderr=true&container=helper&command=%2Fnode-helper&command=connect&command=30";
     let parts = |url: &str| {
         let mut parts: Vec<String> = url.split(['?', '&']).map(str::to_owned).collect();
         parts.retain(|part| !part.is_empty());

@@ -1,0 +1,108 @@
+//! What can be seen once a session is lost.
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+
+use crate::api_error::ApiError;
+use crate::transport::End;
+
+/// What is known of an object of the API.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Seen<T> {
+    /// Not allowed to be read, or not answered.
+    #[default]
+    Unknown,
+    /// There is none of that name.
+    Gone,
+    /// This is it.
+    There(Box<T>),
+}
+
+/// How the API server takes questions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ApiServer {
+    /// Not at all, so far.
+    #[default]
+    Silent,
+    /// It answers, be it with a refusal.
+    Answers,
+    /// Connections to it fail, in these words.
+    Fails(String),
+}
+
+/// Whether the helper answers by a new connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Helper {
+    /// Not so far.
+    #[default]
+    Silent,
+    /// It does.
+    Answers,
+    /// Somebody on the way says why it cannot.
+    Fails(String),
+}
+
+/// All of it.
+#[derive(Debug)]
+pub struct Facts {
+    /// How the session's own exec ended.
+    pub end: End,
+    /// Address of the API server.
+    pub url: String,
+    /// Name of the helper's node.
+    pub node_name: String,
+    /// The API server.
+    pub api_server: ApiServer,
+    /// The helper's pod.
+    pub pod: Seen<Pod>,
+    /// Its node.
+    pub node: Seen<Node>,
+    /// The helper itself.
+    pub helper: Helper,
+}
+
+impl Facts {
+    /// Before anything was asked.
+    pub fn new(end: End, url: &str, node: &str) -> Self {
+        Self {
+            end,
+            url: url.to_owned(),
+            node_name: node.to_owned(),
+            api_server: ApiServer::default(),
+            pod: Seen::default(),
+            node: Seen::default(),
+            helper: Helper::default(),
+        }
+    }
+
+    /// Notes what the API server said of the pod. What was seen before stays
+    /// where nothing new is said.
+    pub fn note_pod(&mut self, answer: Result<Pod, ApiError>) {
+        let (server, pod) = read(answer);
+        self.api_server = server;
+        if pod != Seen::Unknown {
+            self.pod = pod;
+        }
+    }
+
+    /// The same of the node.
+    pub fn note_node(&mut self, answer: Result<Node, ApiError>) {
+        // Of the API server the pod tells enough.
+        let (_, node) = read(answer);
+        if node != Seen::Unknown {
+            self.node = node;
+        }
+    }
+}
+
+fn read<T>(answer: Result<T, ApiError>) -> (ApiServer, Seen<T>) {
+    match answer {
+        Ok(object) => (ApiServer::Answers, Seen::There(Box::new(object))),
+        Err(ApiError::Refused(status)) if status.code == 404 => (ApiServer::Answers, Seen::Gone),
+        Err(ApiError::Unreachable { detail, .. }) => (ApiServer::Fails(detail), Seen::Unknown),
+        // A proxy in front of an API server that is away, or one that starts.
+        Err(ApiError::Refused(status)) if matches!(status.code, 502..=504) => {
+            (ApiServer::Fails(status.message), Seen::Unknown)
+        }
+        Err(_) => (ApiServer::Answers, Seen::Unknown),
+    }
+}

@@ -1,0 +1,307 @@
+//! Sessions when something fails: what is said, how soon, and what is left. On
+//! both nodes, with real faults.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::process::{Child, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use tests::command::{kpexec, run_kpexec, signal, wait};
+use tests::faults::{Cut, Killed};
+use tests::pod::wait_for_processes;
+use tests::{BOTH_NODES, Namespace, kubectl};
+
+/// From the fault to the last word.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// There is one cluster on a machine: one fault at a time.
+static CLUSTER: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A session whose command runs.
+struct Session {
+    client: Child,
+    mark: String,
+    pod: &'static str,
+}
+
+impl Session {
+    /// `mark` is a number that no other test uses.
+    fn begin(pod: &'static str, mark: u32, flags: &[&str]) -> Result<Self> {
+        let mark = mark.to_string();
+        let script = format!("echo before; sleep {mark}");
+        let arguments = [flags, &[pod, "--", "sh", "-c", &script]].concat();
+        let mut command = kpexec(&arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut session = Self { client: command.spawn()?, mark, pod };
+        wait_for_processes(&session.mark, 1)?;
+        let mut said = [0; 7];
+        session.client.stdout.as_mut().context("no stdout")?.read_exact(&mut said)?;
+        ensure!(&said == b"before\n", "{pod}: {said:?}");
+        Ok(session)
+    }
+
+    /// Exit code 125 in time after the fault, one line that says `what`, and a hint.
+    fn ends_by(&mut self, fault: Instant, what: &str) -> Result<()> {
+        let pod = self.pod;
+        let status = wait(&mut self.client, LIMIT.saturating_sub(fault.elapsed()));
+        let status = status.with_context(|| format!("{pod}: {what}"))?;
+        let took = fault.elapsed();
+        let mut said = String::new();
+        self.client.stderr.as_mut().context("no stderr")?.read_to_string(&mut said)?;
+        eprintln!(
+            "{pod}: {} after {:.1} s: {said}",
+            status.code().unwrap_or(-1),
+            took.as_secs_f32()
+        );
+        ensure!(status.code() == Some(125), "{pod}: {status}: {said}");
+        let lines: Vec<&str> = said.lines().collect();
+        let lost = "kpexec: lost the session, and with it the command's result: ";
+        ensure!(lines.len() == 2 && lines[0].starts_with(lost), "{pod}: {said}");
+        ensure!(lines[0].contains(what), "{pod}: not {what:?}: {said}");
+        ensure!(lines[1].starts_with("hint: "), "{pod}: {said}");
+        Ok(())
+    }
+
+    /// Nothing of the command runs any more.
+    fn leaves_nothing(&self) -> Result<()> {
+        wait_for_processes(&self.mark, 0)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It has ended unless the test failed.
+        let _ended = self.client.kill();
+        let _reaped = self.client.wait();
+    }
+}
+
+/// Which of a helper's processes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The pod's main one.
+    Main,
+    /// Its copies, which serve clients.
+    Serving,
+}
+
+/// PIDs of the helper's processes in a namespace that play a role.
+fn processes_of(helpers: &Namespace, role: Role) -> Result<Vec<u32>> {
+    let path = "jsonpath={.items[*].status.containerStatuses[*].containerID}";
+    let ids = kubectl(&["get", "pods", "-n", helpers.name(), "-o", path])?;
+    let ids: Vec<&str> = ids.split(' ').filter_map(|id| Some(id.split_once("://")?.1)).collect();
+    let mut parents = HashMap::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let read = |file| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+        let is_ours = read("cmdline").starts_with("/node-helper\0supervise\0");
+        let cgroup = read("cgroup");
+        if is_ours && ids.iter().any(|id| cgroup.contains(id)) {
+            let status = read("status");
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+            parents.insert(pid, parent.and_then(|text| text.trim().parse().ok()).unwrap_or(0));
+        }
+    }
+    let is_copy = |parent: &u32| parents.contains_key(parent);
+    let wanted = parents.iter().filter(|(_, parent)| is_copy(parent) == (role == Role::Serving));
+    Ok(wanted.map(|(pid, _)| *pid).collect())
+}
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn a_process_of_the_helper_that_is_killed_is_told() -> Result<()> {
+    let _alone = alone();
+    let helpers = Namespace::for_helpers("killed")?;
+    for (number, pod) in (0..).zip(BOTH_NODES) {
+        for (role, what, mark) in [
+            (Role::Serving, "the helper's process for it was killed", 87_010),
+            (Role::Main, "the helper's container was killed", 87_012),
+        ] {
+            // The second time the helper that has just been killed is replaced.
+            let place = ["--helper-namespace", helpers.name()];
+            let mut session = Session::begin(pod, mark + number, &place)?;
+            let fault = Instant::now();
+            for pid in processes_of(&helpers, role)? {
+                signal(pid, Signal::KILL)?;
+            }
+            session.ends_by(fault, what)?;
+            session.leaves_nothing()?;
+        }
+        let next = run_kpexec(&["--helper-namespace", helpers.name(), pod, "--", "true"])?;
+        assert_eq!((next.code(), next.stderr.as_str()), (0, ""), "{pod}: the next one");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn a_helper_that_is_deleted_or_evicted_is_told() -> Result<()> {
+    let _alone = alone();
+    let helpers = Namespace::for_helpers("evicted")?;
+    for (number, pod) in (0..).zip(BOTH_NODES) {
+        for (evict, mark) in [(false, 87_020), (true, 87_022)] {
+            let place = ["--helper-namespace", helpers.name()];
+            let mut session = Session::begin(pod, mark + number, &place)?;
+            let fault = Instant::now();
+            for helper in helpers.pods()?.lines() {
+                if evict {
+                    let name = helper.trim_start_matches("pod/");
+                    evict_pod(helpers.name(), name)?;
+                } else {
+                    kubectl(&["delete", "-n", helpers.name(), helper, "--wait=false"])?;
+                }
+            }
+            session.ends_by(fault, "the helper pod was deleted or evicted")?;
+            session.leaves_nothing()?;
+        }
+    }
+    Ok(())
+}
+
+fn evict_pod(namespace: &str, name: &str) -> Result<()> {
+    let eviction = serde_json::json!({
+        "apiVersion": "policy/v1", "kind": "Eviction",
+        "metadata": {"name": name, "namespace": namespace},
+    });
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), eviction.to_string())?;
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/eviction");
+    let file = file.path().to_str().context("a temporary path is text")?;
+    kubectl(&["create", "--raw", &path, "-f", file]).map(drop)
+}
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn a_kubelet_that_is_killed_is_told() -> Result<()> {
+    let _alone = alone();
+    for (node, pod, mark) in [("node1", BOTH_NODES[0], 87_030), ("node2", BOTH_NODES[1], 87_031)] {
+        let mut session = Session::begin(pod, mark, &[])?;
+        let fault = Instant::now();
+        let killed = Killed::part(&format!("{node}-kubelet"))?;
+        session.ends_by(fault, &format!("the kubelet of node {node} was restarted or is gone"))?;
+        session.leaves_nothing()?;
+        drop(killed);
+        let next = run_kpexec(&[pod, "--", "true"])?;
+        assert_eq!(next.code(), 0, "{pod}: the next one: {next:?}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn a_container_runtime_that_is_killed_is_told() -> Result<()> {
+    let _alone = alone();
+    for (node, pod, mark) in [("node1", BOTH_NODES[0], 87_040), ("node2", BOTH_NODES[1], 87_041)] {
+        // containerd's shim goes on and holds the streams open: the helper hears of
+        // it by silence.
+        let mut session = Session::begin(pod, mark, &["--keepalive=6s"])?;
+        let fault = Instant::now();
+        let killed = Killed::part(&format!("{node}-runtime"))?;
+        let what = format!("the container runtime of node {node} was restarted or is gone");
+        session.ends_by(fault, &what)?;
+        session.leaves_nothing()?;
+        let limit = Duration::from_secs(8);
+        ensure!(fault.elapsed() < limit, "{pod}: gone after {:?}", fault.elapsed());
+        drop(killed);
+        // Its helper has the socket of the runtime that was killed.
+        let next = run_kpexec(&[pod, "--", "true"])?;
+        assert_eq!((next.code(), next.stderr.as_str()), (0, ""), "{pod}: the next one");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn an_api_server_that_is_killed_is_told() -> Result<()> {
+    let _alone = alone();
+    let mut sessions = [
+        Session::begin(BOTH_NODES[0], 87_050, &["--keepalive=6s"])?,
+        Session::begin(BOTH_NODES[1], 87_051, &["--keepalive=6s"])?,
+    ];
+    let fault = Instant::now();
+    let killed = Killed::part("kube-apiserver")?;
+    for session in &mut sessions {
+        session.ends_by(fault, "the API server https://127.0.0.1:6443 was restarted or is away")?;
+        session.leaves_nothing()?;
+    }
+    // And one that is to begin meanwhile.
+    let begun = Instant::now();
+    let next = run_kpexec(&[BOTH_NODES[0], "--", "true"])?;
+    ensure!(begun.elapsed() < LIMIT, "it takes {:?}", begun.elapsed());
+    assert_eq!(next.code(), 125, "{next:?}");
+    ensure!(next.stderr.contains("cannot reach the API server https://127.0.0.1:6443"), "{next:?}");
+    drop(killed);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn a_link_that_is_down_for_5_s_is_survived() -> Result<()> {
+    let _alone = alone();
+    let mut clients = BTreeMap::new();
+    for pod in BOTH_NODES {
+        let script = "for n in $(seq 12); do echo $n; sleep 1; done; exit 3";
+        let mut command = kpexec(&[pod, "--", "sh", "-c", script]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        clients.insert(pod, command.spawn()?);
+    }
+    for (pod, client) in &mut clients {
+        let mut first = [0; 2];
+        client.stdout.as_mut().context("no stdout")?.read_exact(&mut first)?;
+        ensure!(&first == b"1\n", "{pod}: {first:?}");
+    }
+    let cut = Cut::both()?;
+    sleep(Duration::from_secs(5));
+    drop(cut);
+    for (pod, client) in clients {
+        let output = client.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.as_str()), (Some(3), ""), "{pod}");
+        let wanted: String = (2..=12).map(|n| format!("{n}\n")).collect();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), wanted, "{pod}");
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn a_link_that_stays_down_is_told_and_ends_the_command() -> Result<()> {
+    let _alone = alone();
+    let long = std::env::var_os("KPEXEC_LONG").is_some();
+    let (keepalive, down) = if long { (30, 60) } else { (12, 20) };
+    let flag = format!("--keepalive={keepalive}s");
+    let mut sessions = [
+        Session::begin(BOTH_NODES[0], 87_060, &[&flag])?,
+        Session::begin(BOTH_NODES[1], 87_061, &[&flag])?,
+    ];
+    let fault = Instant::now();
+    let cut = Cut::both()?;
+    for session in &mut sessions {
+        session.ends_by(fault, "its network is cut, or it is gone")?;
+    }
+    // On a node that nobody can reach.
+    for session in &sessions {
+        session.leaves_nothing()?;
+    }
+    let limit = Duration::from_secs(keepalive + 1);
+    ensure!(fault.elapsed() < limit, "gone after {:?}", fault.elapsed());
+    sleep(Duration::from_secs(down).saturating_sub(fault.elapsed()));
+    drop(cut);
+    for pod in BOTH_NODES {
+        let next = run_kpexec(&[pod, "--", "true"])?;
+        assert_eq!(next.code(), 0, "{pod}: the next one: {next:?}");
+    }
+    Ok(())
+}
