@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStringExt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::time::SystemTime;
+use std::sync::Mutex;
 
 use futures::FutureExt;
 use kpexec_protocol::{EnvVar, Start, Terminal};
@@ -12,23 +12,24 @@ use thiserror::Error;
 use crate::api_error::ApiError;
 use crate::attend::Here;
 use crate::changes::{ChangesFile, SaveError};
-use crate::cli::Cli;
+use crate::cli::{Cli, ClusterFlags};
 use crate::cluster::{Cluster, ClusterError};
-use crate::cri_socket::{self, CriSocketError};
+use crate::cri_socket::CriSocketError;
 use crate::exit_code;
+use crate::find::{Wanted, find, wanted};
 use crate::helper_pod::{
-    CleanupError, HelperPod, HelperSpec, ImageError, LaunchError, Sharing, ToolsImage,
-    helper_image, random_name, remove_ended, shared_name,
+    CleanupError, HelperPod, ImageError, LaunchError, helper_image, remove_ended,
 };
 use crate::identity::{Identity, IdentityError};
 use crate::report;
-use crate::session::SessionError;
+use crate::session::{Load, SessionError};
+use crate::share::{ShareError, Told};
 use crate::signals::Signals;
 use crate::start::Place;
 use crate::target::{self, Target, TargetError};
 use crate::terminal::{self, Choice};
 use crate::transport::HelperLog;
-use crate::user::{User, who_am_i};
+use crate::user::User;
 
 /// Why kpexec could not do what it was asked to.
 #[derive(Debug, Error)]
@@ -74,6 +75,12 @@ pub enum RunError {
         /// Why it did not work.
         source: std::io::Error,
     },
+    /// The background process of `--share`, or the way to it.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// What the background process found.
+    #[error(transparent)]
+    Told(#[from] Told),
     /// The user left the session by the keyboard.
     #[error("left the session; its command is ended")]
     Left,
@@ -94,6 +101,8 @@ impl RunError {
             Self::Launch(error) => error.hint(),
             Self::Session(error) => error.hint(),
             Self::Gc(error) => error.hint(),
+            Self::Share(error) => error.hint(),
+            Self::Told(told) => told.hint(),
             Self::Nobody => Some("kubectl auth whoami asks the same".into()),
             Self::Cleanup(_)
             | Self::Save(_)
@@ -107,49 +116,71 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Session(error) => error.exit_code(),
+            Self::Told(told) => told.exit_code(),
             Self::Interrupted(signal) => exit_code::of_own_signal(*signal),
             _ => exit_code::OURS,
         }
     }
 }
 
+/// What is settled at this end before anything is asked for.
+pub struct Prepared {
+    /// Who to be.
+    pub identity: Identity,
+    /// The helper's image.
+    pub image: String,
+    /// For what the command changes.
+    pub changes: Option<ChangesFile>,
+    /// The terminal, if the command gets one.
+    pub terminal: Option<Terminal>,
+    /// From here on.
+    pub signals: Signals,
+}
+
+impl Prepared {
+    /// Checks what can be checked here.
+    pub fn new(cli: &Cli) -> Result<Self, RunError> {
+        let identity = Identity::from_flags(&cli.identity)?;
+        let image = image(cli)?;
+        target::pod_name(cli.pod.as_deref().unwrap_or_default())?;
+        target::check_name(&cli.cluster.helper_namespace, "namespace")?;
+        let changes = cli.view.save_changes.as_deref().map(ChangesFile::create).transpose()?;
+        let terminal = choose_terminal(cli).then(|| Terminal {
+            size: Some(terminal::size()),
+            term: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
+        });
+        let signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
+        Ok(Self { identity, image, changes, terminal, signals })
+    }
+}
+
 /// Runs the command; gives its exit code.
 pub async fn run(cli: Cli) -> Result<u8, RunError> {
-    let identity = Identity::from_flags(&cli.identity)?;
-    let image = image(&cli)?;
-    let pod = target::pod_name(cli.pod.as_deref().unwrap_or_default())?;
-    target::check_name(&cli.cluster.helper_namespace, "namespace")?;
-    let changes = cli.view.save_changes.as_deref().map(ChangesFile::create).transpose()?;
-    let tty = choose_terminal(&cli);
-    let mut signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
-
-    let Resolved { cluster, target, cri_socket, user } = tokio::select! {
-        resolved = resolve(&cli, pod) => resolved?,
+    let Prepared { identity, image, changes, terminal, mut signals } = Prepared::new(&cli)?;
+    let tty = terminal.is_some();
+    let resolve = async {
+        let ClusterFlags { kubeconfig, context, .. } = &cli.cluster;
+        let cluster = Cluster::new(kubeconfig.as_deref(), context.as_deref()).await?;
+        let found = find(&cli, &cluster, &Mutex::default()).await?;
+        Ok::<_, RunError>((cluster, found))
+    };
+    let (cluster, found) = tokio::select! {
+        resolved = resolve => resolved?,
         // Nothing has been made yet, so there is nothing to undo.
         signal = signals.next() => return Err(RunError::Interrupted(signal)),
     };
-    tracing::debug!(?target, cri_socket, ?identity, ?user, "resolved");
+    if let Some(notice) = &found.notice {
+        report::notice(notice);
+    }
+    tracing::debug!(?found, ?identity, "resolved");
 
-    let sharing = sharing(&cli, user.as_ref());
-    let spec = HelperSpec {
-        name: "",
-        namespace: &cli.cluster.helper_namespace,
-        image: &image,
-        tools_image: tools_image(&cli),
-        cri_socket: &cri_socket,
-        target: &target,
-        identity: &identity,
-        user: user.as_ref(),
-        shared_for: (sharing == Sharing::User).then_some(cli.helper_ttl),
-    };
-    let name = match (sharing, &user) {
-        (Sharing::User, Some(user)) => shared_name(&spec, user, SystemTime::now()),
-        _ => random_name().map_err(|error| local("make a random name", error.into()))?,
-    };
-    sweep(&cluster, &cli, user.as_ref());
-    let mut helper = HelperPod::new(&cluster, HelperSpec { name: &name, ..spec }.pod(), sharing);
-    let place = Place { cli: &cli, cluster: &cluster, helper: &name, target: &target, sharing };
-    let start = first_message(&cli, &target, &identity, tty);
+    let wanted = wanted(&cli, &image, &identity, &found)?;
+    sweep(&cluster, &cli, found.user.as_ref());
+    let Wanted { name, pod, sharing } = wanted;
+    let mut helper = HelperPod::new(&cluster, pod, sharing);
+    let target = &found.target;
+    let place = Place { cli: &cli, cluster: &cluster, helper: &name, target, sharing };
+    let start = first_message(&cli, target, &identity, terminal);
     let work = Work { place, tty };
     let work = work.run(&mut helper, &start, changes, &mut signals);
     let result = AssertUnwindSafe(work).catch_unwind().await;
@@ -175,11 +206,6 @@ fn image(cli: &Cli) -> Result<String, ImageError> {
     helper_image(cli.tools.toolset, image, |name| std::env::var(name).ok())
 }
 
-fn tools_image(cli: &Cli) -> Option<ToolsImage<'_>> {
-    let name = cli.tools.tools_image.as_deref()?;
-    Some(ToolsImage { name, root: cli.tools.tools_root })
-}
-
 fn choose_terminal(cli: &Cli) -> bool {
     let choice = terminal::choose(cli.tty, cli.stdin, terminal::stdin_is_terminal());
     if choice == Choice::PipesInstead && !cli.quiet {
@@ -188,14 +214,9 @@ fn choose_terminal(cli: &Cli) -> bool {
     choice == Choice::Terminal
 }
 
-/// With `--tools-root` what a session writes stays in its helper.
-fn sharing(cli: &Cli, user: Option<&User>) -> Sharing {
-    if cli.rm || cli.tools.tools_root || user.is_none() { Sharing::None } else { Sharing::User }
-}
-
 /// Removes what has ended of this user's helpers, beside all else: it may be cut
 /// short by the session's end, and is done by the next one then.
-fn sweep(cluster: &Cluster, cli: &Cli, user: Option<&User>) {
+pub fn sweep(cluster: &Cluster, cli: &Cli, user: Option<&User>) {
     let Some(user) = user.cloned() else { return };
     let (cluster, namespace) = (cluster.clone(), cli.cluster.helper_namespace.clone());
     tokio::spawn(async move {
@@ -204,37 +225,13 @@ fn sweep(cluster: &Cluster, cli: &Cli, user: Option<&User>) {
     });
 }
 
-/// What is known before anything is made.
-struct Resolved {
-    cluster: Cluster,
-    target: Target,
-    cri_socket: String,
-    user: Option<User>,
-}
-
-/// Finds the cluster, the container and the CRI socket that knows it.
-async fn resolve(cli: &Cli, pod: &str) -> Result<Resolved, RunError> {
-    let cluster =
-        Cluster::new(cli.cluster.kubeconfig.as_deref(), cli.cluster.context.as_deref()).await?;
-    let namespace = cli.namespace.as_deref().unwrap_or(&cluster.namespace);
-    target::check_name(namespace, "namespace")?;
-    let (pod, user) = tokio::join!(target::fetch_pod(&cluster, namespace, pod), who_am_i(&cluster));
-    let pod = pod?;
-    let selection = target::select(&pod, cli.container.as_deref())?;
-    if let Some(notice) = selection.notice.filter(|_| !cli.quiet) {
-        report::notice(&notice);
-    }
-    let target = selection.target;
-    let node = match cli.cri_socket {
-        Some(_) => None,
-        None => target::fetch_node(&cluster, &target.node).await?,
-    };
-    let socket = cri_socket::choose(cli.cri_socket.as_deref(), node.as_ref(), &target.runtime)?;
-    Ok(Resolved { cluster, target, cri_socket: socket, user })
-}
-
 /// The session's first message.
-fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> Start {
+pub fn first_message(
+    cli: &Cli,
+    target: &Target,
+    identity: &Identity,
+    terminal: Option<Terminal>,
+) -> Start {
     let env = cli.env.iter();
     Start {
         target: Some(target.to_protocol()),
@@ -243,10 +240,7 @@ fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> 
         env: env
             .map(|var| EnvVar { name: var.name.clone().into(), value: var.value.clone().into() })
             .collect(),
-        terminal: tty.then(|| Terminal {
-            size: Some(terminal::size()),
-            term: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
-        }),
+        terminal,
         stdin: cli.stdin,
         workdir: cli.workdir.clone().map(|path| path.into_vec().into()),
         trust_target: cli.identity.trust_target,
@@ -274,8 +268,12 @@ impl Work<'_> {
         let Place { cli, target, .. } = self.place;
         let here = Here { cli, target, tty: self.tty };
         let mut log = HelperLog::default();
+        let start = async {
+            let call = self.place.reach(helper, Load::One, &mut log).await?;
+            Ok(call.begin(start).await?)
+        };
         let started = tokio::select! {
-            started = self.place.start(helper, start, &mut log) => started,
+            started = start => started,
             signal = signals.next() => Err(RunError::Interrupted(signal)),
         };
         let result = match started {
@@ -306,7 +304,7 @@ mod tests {
             let args = args.split_whitespace().map(OsString::from);
             let cli = Cli::parse_args(args).unwrap();
             let identity = Identity::from_flags(&cli.identity).unwrap();
-            first_message(&cli, &target, &identity, false)
+            first_message(&cli, &target, &identity, None)
         };
         let plain = Start {
             target: Some(target.to_protocol()),

@@ -1,14 +1,12 @@
-//! From a helper that may be there to a session in it.
+//! From a helper that may be there to one that answers.
 
 use std::time::Instant;
-
-use kpexec_protocol::Start;
 
 use crate::cli::Cli;
 use crate::cluster::Cluster;
 use crate::helper_pod::{HelperPod, LaunchError, Sharing, watch_for_failure};
 use crate::run::RunError;
-use crate::session::{self, Session, SessionError};
+use crate::session::{self, Call, Load, SessionError};
 use crate::target::Target;
 use crate::transport::{Dialer, HelperLog, TransportError};
 
@@ -27,14 +25,14 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Talks to the helper as soon as it is there; stops when it will not be.
-    /// One that is shared is first asked, and made only if it is missing.
-    pub async fn start(
+    /// Calls the helper as soon as it is there; stops when it will not be. One
+    /// that is shared is first asked, and made only if it is missing.
+    pub async fn reach(
         &self,
         helper: &mut HelperPod,
-        start: &Start,
+        load: Load,
         log: &mut HelperLog,
-    ) -> Result<Session, RunError> {
+    ) -> Result<Call, RunError> {
         let begun = Instant::now();
         let namespace = &self.cli.cluster.helper_namespace;
         let dialer = Dialer::new(self.cluster, namespace, self.helper);
@@ -46,17 +44,17 @@ impl Place<'_> {
             let patience = self.cli.helper_timeout.saturating_sub(begun.elapsed());
             let node = &self.target.node;
             let result = tokio::select! {
-                session = session::connect(&dialer, start, |new| *log = new) => {
-                    session.map_err(RunError::from)
+                call = session::reach(&dialer, load, |new| *log = new) => {
+                    call.map_err(RunError::from)
                 }
                 error = watch_for_failure(self.cluster, namespace, self.helper, node, patience) => {
                     Err(error.or_reason(dialer.last_reason()).into())
                 }
             };
             let error = match result {
-                Ok(session) => {
+                Ok(call) => {
                     helper.leave();
-                    return Ok(session);
+                    return Ok(call);
                 }
                 Err(error) => error,
             };
@@ -72,10 +70,6 @@ impl Place<'_> {
                 Next::Look => {
                     dialer.set_made(false);
                     continue;
-                }
-                Next::Leave => {
-                    helper.leave();
-                    return Err(error);
                 }
                 Next::Delete(uid) => {
                     helper.delete_failed(uid.as_deref()).await?;
@@ -102,8 +96,6 @@ enum Next {
     Replace,
     /// Somebody deleted it; others may have made a new one.
     Look,
-    /// It works; the session was not to be.
-    Leave,
     /// It will never start: delete the one of this UID.
     Delete(Option<String>),
     /// It may start, and others may wait for that.
@@ -114,7 +106,6 @@ fn what_next(error: &RunError) -> Next {
     match error {
         RunError::Session(SessionError::Transport(TransportError::Absent { .. })) => Next::Create,
         RunError::Session(SessionError::Transport(TransportError::Ended { .. })) => Next::Replace,
-        RunError::Session(SessionError::Refused(_)) => Next::Leave,
         RunError::Launch(LaunchError::Deleted { .. }) => Next::Look,
         RunError::Launch(LaunchError::Failed { uid, .. }) => Next::Delete(uid.clone()),
         _ => Next::GiveUp,
@@ -136,8 +127,6 @@ mod tests {
         // One that does not speak our protocol may be another version's.
         let died = TransportError::Died { message: "exit code 2".into() };
         assert_eq!(what_next(&transport(died)), Next::GiveUp);
-        let refused = SessionError::Refused(kpexec_protocol::Failure::default());
-        assert_eq!(what_next(&refused.into()), Next::Leave);
 
         let deleted = LaunchError::Deleted { pod: pod.clone() };
         assert_eq!(what_next(&deleted.into()), Next::Look);

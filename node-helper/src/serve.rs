@@ -45,6 +45,9 @@ const WINDOW: u32 = 1 << 20;
 /// The largest of HTTP/2's frames that we take: a message with its own header.
 const FRAME: u32 = 2 * CHUNK as u32;
 
+/// Calls at a time: more would wait, without an end, for one of these to end.
+const SESSIONS: u32 = 4096;
+
 /// Answers waiting to be sent, each up to 64 KiB.
 const ANSWERS: usize = 8;
 
@@ -126,6 +129,7 @@ async fn serve(context: Arc<Context>) -> Result<(), Error> {
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .max_frame_size(FRAME)
+        .max_concurrent_streams(SESSIONS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * 2)
         .add_service(service);

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
+use super::share::{self, BACKGROUND};
 use super::{Cli, CliError, Gc, from_clap};
 
 /// What is asked for.
@@ -13,17 +14,27 @@ pub enum Invocation {
     Session(Box<Cli>),
     /// `gc`, for which a pod of that name has to be called pod/gc.
     Gc(Gc),
+    /// To be the background process of `--share`.
+    Background(share::Background),
 }
 
 impl Invocation {
     /// Parses the arguments, `argv[0]` included.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
         let mut args: Vec<OsString> = args.into_iter().collect();
-        if args.get(1).is_none_or(|first| first != "gc") {
-            return Cli::parse_args(args).map(|cli| Self::Session(Box::new(cli)));
-        }
-        args.remove(1);
-        Gc::try_parse_from(args).map(Self::Gc).map_err(|error| from_clap(&error))
+        let word = args.get(1).and_then(|first| first.to_str());
+        let parsed = match word {
+            Some("gc") => {
+                args.remove(1);
+                Gc::try_parse_from(args).map(Self::Gc)
+            }
+            Some(BACKGROUND) => {
+                args.remove(1);
+                share::Background::try_parse_from(args).map(Self::Background)
+            }
+            _ => return Cli::parse_args(args).map(|cli| Self::Session(Box::new(cli))),
+        };
+        parsed.map_err(|error| from_clap(&error))
     }
 
     /// Whether to say more.
@@ -31,6 +42,7 @@ impl Invocation {
         match self {
             Self::Session(cli) => cli.verbose,
             Self::Gc(gc) => gc.verbose,
+            Self::Background(_) => false,
         }
     }
 }

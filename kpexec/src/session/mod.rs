@@ -2,6 +2,7 @@
 
 mod connect;
 mod relay;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -12,8 +13,9 @@ use crate::changes::SaveError;
 use crate::exit_code;
 use crate::transport::{End, TransportError};
 
-pub use connect::{Session, connect};
+pub use connect::{Call, Connection, Load, Session, reach};
 pub use relay::{Control, Local, Output, relay};
+pub use shared::{Answers, Background, pass_on, say};
 
 /// Why a session did not start, or did not end as sessions do.
 #[derive(Debug, Error)]

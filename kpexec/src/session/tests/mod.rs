@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use self::server::{Answer, Server};
-use super::{Control, Local, Output, Session, SessionError, connect, relay};
+use super::{Control, Load, Local, Output, Session, SessionError, reach, relay};
 use crate::changes::ChangesFile;
 use crate::cluster::Cluster;
 use crate::transport::{Dialer, End, HelperLog, TransportError};
@@ -27,7 +27,8 @@ async fn session_with(server: &Server, command: &str) -> Result<Session, Session
     let dialer = Dialer::new(&cluster, "kpexec", "kpexec-1");
     dialer.set_made(true);
     let start = Start { argv: vec![command.to_owned().into()], ..Start::default() };
-    let connected = connect(&dialer, &start, |_: HelperLog| {});
+    let connected =
+        async { reach(&dialer, Load::One, |_: HelperLog| {}).await?.begin(&start).await };
     timeout(Duration::from_secs(20), connected).await.expect("connects or fails in time")
 }
 
