@@ -12,7 +12,7 @@ use crate::cli::{Attach, ClusterFlags, SessionName, session_name};
 use crate::cluster::Cluster;
 use crate::report;
 use crate::run::{RunError, local};
-use crate::session::{self, Progress, Session};
+use crate::session::{self, Load, Progress, Session};
 use crate::signals::Signals;
 use crate::target;
 use crate::terminal;
@@ -47,7 +47,9 @@ pub async fn attach(attach: &Attach) -> Result<u8, RunError> {
             output: Progress::open(&session_name(helper, number)).and_then(|known| known.bytes()),
             terminal: terminal::stdin_is_terminal(),
         });
-        let connected = session::connect(&dialer, &first, |new| log = new);
+        let connected = async {
+            session::reach(&dialer, Load::One, |new| log = new).await?.begin(&first).await
+        };
         Ok(timeout(PATIENCE, connected).await.map_err(|_| AttachError::Silent)??)
     };
     let session = tokio::select! {

@@ -1,12 +1,14 @@
 //! A session, connected with the terminal or the pipes here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kpexec_protocol::WindowSize;
 use rustix::process::Signal;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
+use crate::cli::Cli;
 use crate::local_io::{Written, spawn_output, spawn_stdin};
 use crate::report;
 use crate::run::{RunError, local};
@@ -34,6 +36,28 @@ pub struct Here {
 }
 
 impl Here {
+    /// As the flags of a session say; `name` is that of one that can be come back
+    /// to.
+    pub fn new(cli: &Cli, tty: bool, name: Option<String>) -> Self {
+        Self {
+            tty,
+            stdin: cli.stdin,
+            raw_terminal: cli.raw_terminal,
+            escape_character: cli.escape_char.0,
+            detach_keys: name.as_ref().map(|_| cli.detach.detach_keys.0.clone()),
+            name,
+        }
+    }
+
+    /// Of a session that was lost, and waits.
+    pub fn say_how_to_return(&self, linger: Option<Duration>, result: &Result<u8, RunError>) {
+        let lost = matches!(result, Err(RunError::Session(SessionError::Lost(_))));
+        if let (true, Some(linger), Some(name)) = (lost, linger, &self.name) {
+            let seconds = linger.as_secs();
+            report::notice(&format!("it is kept for {seconds} s: kpexec attach {name}"));
+        }
+    }
+
     /// What comes from stdin, and what of it is for us.
     fn keyboard(&self) -> (Option<mpsc::Receiver<Bytes>>, Option<UnboundedReceiver<Action>>) {
         let stdin = self.stdin.then(spawn_stdin);

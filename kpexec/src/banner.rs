@@ -1,12 +1,21 @@
-//! What is said before a shell: where one is, as whom, and how to leave. Pure.
+//! What is said before a shell: where one is, as whom, and how to leave.
 
 use kpexec_protocol::Started;
 
 use crate::cli::{Cli, Writes};
+use crate::report;
 use crate::target::Target;
 
+/// Says what there is to say of a session that has begun.
+pub fn announce(target: &Target, started: &Started, cli: &Cli, tty: bool) {
+    if tty && cli.is_shell() && !cli.quiet {
+        lines(target, started, cli).iter().for_each(|line| report::notice(line));
+    }
+    report::started(started, cli.quiet, cli.verbose);
+}
+
 /// The lines, without line ends.
-pub fn lines(target: &Target, started: &Started, cli: &Cli) -> Vec<String> {
+fn lines(target: &Target, started: &Started, cli: &Cli) -> Vec<String> {
     let Target { namespace, pod, container, node, .. } = target;
     let below = cli.tools.tools_root;
     let writes = match cli.view.writes {

@@ -1,7 +1,5 @@
 //! kpexec: a command inside any container of a Kubernetes cluster, as anybody.
 
-#![forbid(unsafe_code)]
-
 mod api_error;
 mod attach;
 mod attend;
@@ -14,15 +12,17 @@ mod connector;
 mod cri_socket;
 mod diagnosis;
 mod exit_code;
+mod find;
 mod gc;
 mod helper_pod;
-
 mod identity;
 mod local_io;
 mod report;
+mod request;
 mod run;
 mod session;
 mod sessions;
+mod share;
 mod signals;
 mod start;
 mod target;
@@ -46,6 +46,12 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(error) => return refuse(error),
     };
+    if let Invocation::Background(_) = &invocation
+        && let Err(error) = share::leave_the_foreground()
+    {
+        report::error(&error, None, false);
+        return exit_code::OURS.into();
+    }
     let verbose = invocation.is_verbose();
     if verbose {
         log_to_stderr();
@@ -73,10 +79,14 @@ fn main() -> ExitCode {
 
 async fn answer(invocation: Invocation) -> Result<u8, RunError> {
     match invocation {
-        Invocation::Session(cli) => run::run(*cli).await,
+        Invocation::Session(cli) => match cli.shares() {
+            Some(idle) => share::run(*cli, idle).await,
+            None => run::run(*cli).await,
+        },
         Invocation::Gc(gc) => gc::gc(&gc).await,
         Invocation::Attach(attach) => attach::attach(&attach).await,
         Invocation::Sessions(sessions) => sessions::sessions(&sessions).await,
+        Invocation::Background(background) => Ok(share::background(background).await?),
     }
 }
 

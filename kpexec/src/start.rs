@@ -1,4 +1,4 @@
-//! From a helper that may be there to a session in it.
+//! From a helper that may be there to one that answers.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::cli::Cli;
 use crate::cluster::Cluster;
 use crate::helper_pod::{HelperPod, LaunchError, Sharing, watch_for_failure};
 use crate::run::RunError;
-use crate::session::{self, Session, SessionError};
+use crate::session::{self, Call, Load, Session, SessionError};
 use crate::target::Target;
 use crate::transport::{Dialer, HelperLog, TransportError};
 
@@ -33,14 +33,14 @@ pub struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Talks to the helper as soon as it is there; stops when it will not be.
-    /// One that is shared is first asked, and made only if it is missing.
-    pub async fn start(
+    /// Calls the helper as soon as it is there; stops when it will not be. One
+    /// that is shared is first asked, and made only if it is missing.
+    pub async fn reach(
         &self,
         helper: &mut HelperPod,
-        first: &Kind,
+        load: Load,
         log: &mut HelperLog,
-    ) -> Result<Session, RunError> {
+    ) -> Result<Call, RunError> {
         let begun = Instant::now();
         let namespace = &self.cli.cluster.helper_namespace;
         let keepalive = self.cli.life.keepalive;
@@ -49,22 +49,22 @@ impl Place<'_> {
             helper.created().await?;
             self.made(&dialer);
         }
-        let (mut made, mut stale) = (false, None);
+        let mut made = false;
         loop {
             let patience = self.cli.helper_timeout.saturating_sub(begun.elapsed());
             let node = &self.target.node;
             let result = tokio::select! {
-                session = session::connect(&dialer, first, |new| *log = new) => {
-                    session.map_err(RunError::from)
+                call = session::reach(&dialer, load, |new| *log = new) => {
+                    call.map_err(RunError::from)
                 }
                 error = watch_for_failure(self.cluster, namespace, self.helper, node, patience) => {
                     Err(error.or_reason(dialer.last_reason()).into())
                 }
             };
             let error = match result {
-                Ok(session) => {
+                Ok(call) => {
                     helper.leave();
-                    return Ok(session);
+                    return Ok(call);
                 }
                 Err(error) => error,
             };
@@ -81,26 +81,10 @@ impl Place<'_> {
                     dialer.set_made(false);
                     continue;
                 }
-                Next::Leave => {
-                    helper.leave();
-                    return Err(error);
-                }
                 Next::Delete(uid) => {
                     helper.delete_failed(uid.as_deref()).await?;
                     return Err(error);
                 }
-                Next::Doubt => match stale.take() {
-                    // Once more: another client may have replaced it just now.
-                    None => {
-                        stale = helper.uid().await?;
-                        sleep(DOUBT).await;
-                        continue;
-                    }
-                    uid => {
-                        helper.delete_failed(uid.as_deref()).await?;
-                        helper.create().await?;
-                    }
-                },
                 Next::Remake(uid) => {
                     helper.delete_failed(uid.as_deref()).await?;
                     helper.create().await?;
@@ -109,6 +93,39 @@ impl Place<'_> {
             }
             made = true;
             self.made(&dialer);
+        }
+    }
+
+    /// The same, and begins a session. A shared helper that does not reach its
+    /// runtime has perhaps outlived it, and is made anew then.
+    pub async fn start(
+        &self,
+        helper: &mut HelperPod,
+        first: &Kind,
+        log: &mut HelperLog,
+    ) -> Result<Session, RunError> {
+        let (mut doubted, mut remade) = (None, false);
+        loop {
+            let call = self.reach(helper, Load::One, log).await?;
+            let error = match call.begin(first).await {
+                Ok(session) => return Ok(session),
+                Err(error) => error,
+            };
+            if remade || self.sharing == Sharing::None || !is_runtime_away(&error) {
+                return Err(error.into());
+            }
+            match doubted.take() {
+                // Once more: another client may have replaced it just now.
+                None => {
+                    doubted = helper.uid().await?;
+                    sleep(DOUBT).await;
+                }
+                uid => {
+                    helper.delete_failed(uid.as_deref()).await?;
+                    helper.create().await?;
+                    remade = true;
+                }
+            }
         }
     }
 
@@ -127,17 +144,17 @@ enum Next {
     Replace,
     /// Somebody deleted it; others may have made a new one.
     Look,
-    /// It works; the session was not to be.
-    Leave,
     /// It ran, and has ended or is ending: make another one in the place of that of
     /// this UID.
     Remake(Option<String>),
-    /// It has perhaps outlived its container runtime.
-    Doubt,
     /// It will never start: delete the one of this UID.
     Delete(Option<String>),
     /// It may start, and others may wait for that.
     GiveUp,
+}
+
+fn is_runtime_away(error: &SessionError) -> bool {
+    matches!(error, SessionError::Refused(failure) if failure.reason() == Reason::Runtime)
 }
 
 /// `made` says whether this kpexec has made it.
@@ -145,12 +162,6 @@ fn what_next(error: &RunError, made: bool) -> Next {
     match error {
         RunError::Session(SessionError::Transport(TransportError::Absent { .. })) => Next::Create,
         RunError::Session(SessionError::Transport(TransportError::Ended { .. })) => Next::Replace,
-        RunError::Session(SessionError::Refused(failure))
-            if failure.reason() == Reason::Runtime && !made =>
-        {
-            Next::Doubt
-        }
-        RunError::Session(SessionError::Refused(_)) => Next::Leave,
         RunError::Launch(LaunchError::Deleted { .. }) => Next::Look,
         RunError::Launch(LaunchError::Failed { uid, .. }) if made => Next::Delete(uid.clone()),
         RunError::Launch(LaunchError::Failed { uid, .. }) => Next::Remake(uid.clone()),
@@ -173,15 +184,12 @@ mod tests {
         // One that does not speak our protocol may be another version's.
         let died = TransportError::Died { message: "exit code 2".into() };
         assert_eq!(what_next(&transport(died), false), Next::GiveUp);
-        let refused = SessionError::Refused(kpexec_protocol::Failure::default());
-        assert_eq!(what_next(&refused.into(), false), Next::Leave);
-        let stale = || {
-            let reason = Reason::Runtime.into();
-            let failure = kpexec_protocol::Failure { reason, ..Default::default() };
-            RunError::from(SessionError::Refused(failure))
+        let refused = |reason: Reason| {
+            let reason = reason.into();
+            SessionError::Refused(kpexec_protocol::Failure { reason, ..Default::default() })
         };
-        assert_eq!(what_next(&stale(), false), Next::Doubt);
-        assert_eq!(what_next(&stale(), true), Next::Leave);
+        assert!(is_runtime_away(&refused(Reason::Runtime)));
+        assert!(!is_runtime_away(&refused(Reason::Helper)));
 
         let deleted = LaunchError::Deleted { pod: pod.clone() };
         assert_eq!(what_next(&deleted.into(), true), Next::Look);

@@ -8,7 +8,7 @@ use clap::Args;
 pub(super) const CLUSTER: &str = "Cluster and helper pod";
 
 /// Where to look.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = CLUSTER)]
 pub struct ClusterFlags {
     /// Context of the kubeconfig to use

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 
+use super::share::{self, BACKGROUND};
 use super::{Attach, Cli, CliError, Gc, Sessions, from_clap};
 
 /// What is asked for.
@@ -17,6 +18,8 @@ pub enum Invocation {
     Attach(Box<Attach>),
     /// `sessions`, likewise.
     Sessions(Sessions),
+    /// To be the background process of `--share`.
+    Background(share::Background),
 }
 
 impl Invocation {
@@ -24,14 +27,15 @@ impl Invocation {
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
         let mut args: Vec<OsString> = args.into_iter().collect();
         let word = args.get(1).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
-        if !["gc", "attach", "sessions"].contains(&&*word) {
+        if !["gc", "attach", "sessions", BACKGROUND].contains(&&*word) {
             return Cli::parse_args(args).map(|cli| Self::Session(Box::new(cli)));
         }
         args.remove(1);
         let parsed = match &*word {
             "gc" => Gc::try_parse_from(args).map(Self::Gc),
             "attach" => Attach::try_parse_from(args).map(Box::new).map(Self::Attach),
-            _ => Sessions::try_parse_from(args).map(Self::Sessions),
+            "sessions" => Sessions::try_parse_from(args).map(Self::Sessions),
+            _ => share::Background::try_parse_from(args).map(Self::Background),
         };
         parsed.map_err(|error| from_clap(&error))
     }
@@ -43,6 +47,7 @@ impl Invocation {
             Self::Gc(gc) => gc.verbose,
             Self::Attach(attach) => attach.verbose,
             Self::Sessions(sessions) => sessions.verbose,
+            Self::Background(_) => false,
         }
     }
 }

@@ -7,6 +7,7 @@ mod identity;
 mod invocation;
 mod keep;
 mod life;
+mod share;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -31,6 +32,7 @@ pub use identity::{Profile, Seccomp};
 pub use invocation::Invocation;
 use keep::{DetachFlags, KeepFlags};
 pub use life::LifeFlags;
+pub use share::{Background, ShareFlags, background_arguments};
 pub use tools::{ToolsFlags, Toolset};
 use value::Escape;
 pub use value::{EnvVar, SessionName, session_name};
@@ -152,6 +154,9 @@ pub struct Cli {
     #[arg(long, help_heading = CLUSTER, value_name = "DURATION", default_value = "5m", value_parser = parse_duration)]
     pub helper_ttl: Duration,
 
+    #[command(flatten)]
+    pub share: ShareFlags,
+
     /// Take a helper pod of its own, and delete it at the end
     #[arg(long, help_heading = CLUSTER)]
     pub rm: bool,
@@ -196,6 +201,13 @@ impl Cli {
             return Err(usage("--save-changes needs --writes=discard", "leave out --writes"));
         }
         Ok(cli)
+    }
+
+    /// How long the background process that is to be used stays, if one is. What
+    /// has a helper of its own has nothing to share.
+    pub fn shares(&self) -> Option<Duration> {
+        let alone = self.rm || self.tools.tools_root;
+        self.share.share.and_then(|share| share.0).filter(|_| !alone)
     }
 
     /// Whether a shell is wanted, whichever there is.

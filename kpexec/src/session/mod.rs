@@ -3,6 +3,7 @@
 mod connect;
 mod progress;
 mod relay;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +14,10 @@ use crate::changes::SaveError;
 use crate::exit_code;
 use crate::transport::{End, TransportError};
 
-pub use connect::{Session, connect};
+pub use connect::{Call, Connection, Load, Session, reach};
 pub use progress::Progress;
 pub use relay::{Control, Ended, Local, Output, relay};
+pub use shared::{Answers, Background, pass_on, say};
 
 /// Why a session did not start, or did not end as sessions do.
 #[derive(Debug, Error)]

@@ -62,20 +62,41 @@ impl fmt::Display for End {
 
 /// The last of what the helper wrote to its stderr.
 #[derive(Clone, Default)]
-pub struct HelperLog(Arc<Mutex<VecDeque<u8>>>);
+pub struct HelperLog(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    end: VecDeque<u8>,
+    /// All that was ever written, in bytes.
+    written: usize,
+}
 
 impl HelperLog {
-    fn push(&self, bytes: &[u8]) {
+    /// Adds to it.
+    pub fn push(&self, bytes: &[u8]) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend(bytes);
-        let excess = kept.len().saturating_sub(LOG);
-        kept.drain(..excess);
+        kept.written += bytes.len();
+        kept.end.extend(bytes);
+        let excess = kept.end.len().saturating_sub(LOG);
+        kept.end.drain(..excess);
     }
 
     /// As text; the helper is not trusted to write UTF-8.
     pub fn text(&self) -> String {
+        self.since(0)
+    }
+
+    /// How much was written until now, in bytes.
+    pub fn written(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).written
+    }
+
+    /// What is kept of that which was written after the first `bytes`.
+    pub fn since(&self, bytes: usize) -> String {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(kept.make_contiguous()).into_owned()
+        let before = bytes.saturating_sub(kept.written - kept.end.len());
+        let end = kept.end.make_contiguous();
+        String::from_utf8_lossy(&end[before.min(end.len())..]).into_owned()
     }
 }
 
@@ -251,5 +272,10 @@ mod tests {
         let text = log.text();
         assert_eq!(text.len(), LOG);
         assert!(text.ends_with("aathe end"));
+        let before = log.written();
+        assert_eq!(log.since(before), "");
+        log.push(b"more");
+        assert_eq!(log.since(before), "more");
+        assert_eq!(log.since(0).len(), LOG);
     }
 }

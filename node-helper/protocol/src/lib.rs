@@ -1,12 +1,13 @@
-//! The messages between kpexec and its node helper, generated from
-//! `proto/session.proto`, which documents them. No I/O happens here.
+//! The messages between kpexec and its node helper, and between kpexec and its
+//! background process, generated from `proto/session.proto` and
+//! `proto/share.proto`, which document them. No I/O happens here.
 
 pub mod pod;
 pub mod profile;
 
 pub use generated::*;
 
-#[allow(missing_docs, reason = "generated code; the .proto file documents it")]
+#[allow(missing_docs, reason = "generated code; the .proto files document it")]
 #[allow(clippy::all, reason = "generated code")]
 mod generated {
     tonic::include_proto!("kpexec.v1");

@@ -36,6 +36,9 @@ const WINDOW: u32 = 4 << 20;
 /// The largest of HTTP/2's frames that we take: a message with its own header.
 const FRAME: u32 = 2 * CHUNK as u32;
 
+/// Calls at a time: more would wait, without an end, for one of these to end.
+const SESSIONS: u32 = 4096;
+
 /// Answers waiting to be sent, each up to 64 KiB.
 const ANSWERS: usize = 8;
 
@@ -145,6 +148,7 @@ async fn serve(
         .http2_keepalive_interval(Some(interval))
         .http2_keepalive_timeout(Some(timeout))
         .max_frame_size(FRAME)
+        .max_concurrent_streams(SESSIONS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * 2)
         .add_service(service);

@@ -26,7 +26,7 @@ impl Command {
     /// Finds the command of this shim. One that has ended already is not found:
     /// what leads a session below the shim then may be a daemon it left behind.
     pub fn find(procfs: &Procfs, shim: i32) -> Self {
-        let leader = descendants::command(procfs, shim).ok().flatten();
+        let leader = descendants::first_command(procfs, shim).ok().flatten();
         let pidfd = leader
             .and_then(Pid::from_raw)
             .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())

@@ -143,11 +143,16 @@ impl Procfs {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn processes(&self) -> io::Result<Vec<(i32, Stat)>> {
+        Ok(self.stats(self.pids()?))
+    }
+
+    /// What `stat` says of each of these, but for those that have ended.
+    pub fn stats(&self, pids: Vec<i32>) -> Vec<(i32, Stat)> {
         let stat = |pid| {
             let text = Self::read(&self.process(pid).ok()?, c"stat").ok()?;
             Some((pid, facts::stat(&text)?))
         };
-        Ok(self.pids()?.into_iter().filter_map(stat).collect())
+        pids.into_iter().filter_map(stat).collect()
     }
 }
 

@@ -43,6 +43,13 @@ pub const CASES: &[Case] = &[
         bar: 500,
     },
     Case {
+        name: "share",
+        ours: &["--share", "POD", "--", "true"],
+        peer: &["exec", "POD", "--", "true"],
+        stdin: false,
+        bar: 100,
+    },
+    Case {
         name: "cold",
         ours: &["--rm", "POD", "--", "echo", "x"],
         peer: &[

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use self::server::{Answer, Server};
-use super::{Control, Ended, Local, Output, Session, SessionError, connect, relay};
+use super::{Control, Ended, Load, Local, Output, Session, SessionError, reach, relay};
 use crate::changes::ChangesFile;
 use crate::cluster::Cluster;
 use crate::transport::{Dialer, End, HelperLog, TransportError};
@@ -29,7 +29,8 @@ async fn session_with(server: &Server, command: &str) -> Result<Session, Session
     dialer.set_made(true);
     let start = Start { argv: vec![command.to_owned().into()], ..Start::default() };
     let start = Kind::Start(start);
-    let connected = connect(&dialer, &start, |_: HelperLog| {});
+    let connected =
+        async { reach(&dialer, Load::One, |_: HelperLog| {}).await?.begin(&start).await };
     timeout(Duration::from_secs(20), connected).await.expect("connects or fails in time")
 }
 

@@ -1,0 +1,163 @@
+//! A session by way of the background process of `--share`: how it looks at the
+//! client's end, and how it is passed on at the other.
+
+use kpexec_protocol::share_answer::Kind as Answer;
+use kpexec_protocol::{
+    ClientMessage, ServerMessage, ShareAnswer, ShareRequest, Started, server_message, share_request,
+};
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use super::Session;
+use super::connect::Connection;
+use crate::transport::{End, HelperLog};
+
+/// Where answers of the background process go.
+pub type Answers = mpsc::Sender<Result<ShareAnswer, Status>>;
+
+/// What the helper's end is reached by.
+pub(super) enum Way {
+    /// A connection to the helper.
+    Direct(Connection),
+    /// The background process.
+    Shared,
+}
+
+/// What the helper says.
+pub(super) enum FromHelper {
+    /// From itself.
+    Direct(Streaming<ServerMessage>),
+    /// Passed on by the background process.
+    Shared(Background),
+}
+
+impl FromHelper {
+    /// The next message; none at the end.
+    pub async fn message(&mut self) -> Result<Option<ServerMessage>, Status> {
+        match self {
+            Self::Direct(messages) => messages.message().await,
+            Self::Shared(background) => background.message().await,
+        }
+    }
+
+    /// How a shared session was lost.
+    pub fn end(&mut self) -> End {
+        let lost = match self {
+            Self::Direct(_) => None,
+            Self::Shared(background) => background.lost.take(),
+        };
+        End::Lost(lost.unwrap_or_else(|| "the process that shares connections has ended".into()))
+    }
+}
+
+/// What the background process says.
+pub struct Background {
+    answers: Streaming<ShareAnswer>,
+    log: HelperLog,
+    lost: Option<String>,
+}
+
+impl Background {
+    /// Keeps what the helper logged in `log`.
+    pub fn new(answers: Streaming<ShareAnswer>, log: HelperLog) -> Self {
+        Self { answers, log, lost: None }
+    }
+
+    /// The next answer but for the log.
+    pub async fn answer(&mut self) -> Result<Option<Answer>, Status> {
+        loop {
+            match self.answers.message().await?.map(|answer| answer.kind) {
+                Some(Some(Answer::Log(text))) => self.log.push(text.as_bytes()),
+                // Nothing that we know.
+                Some(None) => {}
+                Some(answer) => return Ok(answer),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    async fn message(&mut self) -> Result<Option<ServerMessage>, Status> {
+        loop {
+            match self.answer().await? {
+                Some(Answer::Message(message)) => return Ok(Some(message)),
+                Some(Answer::Lost(how)) => {
+                    self.lost = Some(how);
+                    return Ok(None);
+                }
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// A session that has begun.
+    pub fn session(self, started: Started, to_helper: mpsc::Sender<ClientMessage>) -> Session {
+        let (from_helper, way) = (FromHelper::Shared(self), Way::Shared);
+        Session { to_helper, from_helper, way, started, changes: None, notices: Vec::new() }
+    }
+}
+
+/// Passes a session's messages on in both directions, to its end or until the
+/// client has gone, which ends the session. Holds one message each way at most:
+/// who does not take what comes holds up who sends it.
+pub async fn pass_on(
+    session: Session,
+    mut requests: Streaming<ShareRequest>,
+    answers: &Answers,
+    log: impl Fn() -> String,
+) {
+    let Session { to_helper, mut from_helper, way, .. } = session;
+    let from_client = async {
+        while let Ok(Some(request)) = requests.message().await {
+            if let Some(share_request::Kind::Message(message)) = request.kind
+                && to_helper.send(message).await.is_err()
+            {
+                // The other direction sees the end, and says how it was.
+                return std::future::pending().await;
+            }
+        }
+    };
+    let to_client = async {
+        loop {
+            let answer = match from_helper.message().await {
+                Ok(Some(message)) => Answer::Message(message),
+                _ => Answer::Lost(match &way {
+                    Way::Direct(connection) => connection.end().await.to_string(),
+                    Way::Shared => String::new(),
+                }),
+            };
+            let last = is_last(&answer);
+            if last {
+                say(answers, Answer::Log(log())).await;
+            }
+            if !say(answers, answer).await || last {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = from_client => {}
+        () = to_client => {}
+        // Noticed also while the command says nothing.
+        () = answers.closed() => {}
+    }
+}
+
+fn is_last(answer: &Answer) -> bool {
+    match answer {
+        Answer::Message(message) => matches!(
+            message.kind,
+            Some(
+                server_message::Kind::Exit(_)
+                    | server_message::Kind::Failure(_)
+                    | server_message::Kind::Detached(_)
+            )
+        ),
+        _ => true,
+    }
+}
+
+/// Tells the client; says whether it is still there.
+pub async fn say(answers: &Answers, kind: Answer) -> bool {
+    answers.send(Ok(ShareAnswer { kind: Some(kind) })).await.is_ok()
+}

@@ -1,0 +1,118 @@
+//! How the background process ends, and what ends with it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+use tests::command::{kpexec, run, signal};
+use tests::pod::wait_for_processes;
+use tests::{BOTH_NODES, Cluster};
+
+use crate::sharer::Sharer;
+
+#[test]
+fn killed_it_takes_its_sessions_along_and_is_replaced() -> Result<()> {
+    let sharer = Sharer::new("killed")?;
+    for (pod, mark) in BOTH_NODES.into_iter().zip(["86111", "86112"]) {
+        let script = format!("echo ready; exec sleep {mark}");
+        let sessions = [(); 2].map(|()| sharer.started(&[pod, "--", "sh", "-c", &script]));
+        wait_for_processes(mark, 2)?;
+        let process = sharer.process()?;
+        signal(process, Signal::KILL)?;
+        for session in sessions {
+            let output = session?.end()?;
+            assert_eq!(output.code(), 125, "{pod}: {output:?}");
+            let expected = "kpexec: lost the session, and with it the command's result: \
+                            the process that shares connections has ended\n";
+            assert_eq!(output.stderr, expected, "{pod}");
+        }
+        wait_for_processes(mark, 0)?;
+        let next = run(sharer.command(&[pod, "--", "sh", "-c", "exit 4"]), b"")?;
+        assert_eq!(next.code(), 4, "{pod}: {next:?}");
+        ensure!(sharer.process()? != process);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_killed_client_ends_its_own_command_and_no_other() -> Result<()> {
+    let sharer = Sharer::new("client")?;
+    for (pod, marks) in BOTH_NODES.into_iter().zip([["86121", "86122"], ["86123", "86124"]]) {
+        let [one, other] = marks.map(|mark| {
+            let script = format!("echo ready; exec sleep {mark}");
+            sharer.started(&[pod, "--", "sh", "-c", &script])
+        });
+        let (one, other, process) = (one?, other?, sharer.process()?);
+        wait_for_processes(marks[0], 1)?;
+        signal(one.pid(), Signal::KILL)?;
+        wait_for_processes(marks[0], 0)?;
+        wait_for_processes(marks[1], 1)?;
+        assert_eq!(sharer.process()?, process, "{pod}");
+        assert_eq!(one.end()?.code(), -1);
+        signal(other.pid(), Signal::TERM)?;
+        assert_eq!(other.end()?.code(), 143, "{pod}");
+    }
+    Ok(())
+}
+
+#[test]
+fn another_kubeconfig_is_another_process() -> Result<()> {
+    let sharer = Sharer::new("config")?;
+    let file = sharer.folder().join("config");
+    std::fs::copy(&Cluster::get().kubeconfig, &file)?;
+    let first = |pod| {
+        let mut command = sharer.command(&[pod, "--", "true"]);
+        // By a path that only the client's own directory makes sense of.
+        command.env("KUBECONFIG", "config").current_dir(sharer.folder());
+        let output = run(command, b"")?;
+        ensure!(output.code() == 0, "{output:?}");
+        sharer.processes()
+    };
+    let before = first(BOTH_NODES[0])?;
+    assert_eq!((before.len(), first(BOTH_NODES[1])?), (1, before.clone()));
+    let text = std::fs::read(&file)?;
+    std::fs::write(&file, [&text[..], b"\n"].concat())?;
+    let mut after = first(BOTH_NODES[0])?;
+    after.retain(|process| !before.contains(process));
+    assert_eq!(after.len(), 1, "{after:?} besides {before:?}");
+    // Nobody will ask the first one any more, and it sees that.
+    sharer.wait_for(&after)
+}
+
+#[test]
+fn it_ends_when_nobody_came_for_so_long() -> Result<()> {
+    let sharer = Sharer::new("idle")?;
+    for pod in BOTH_NODES {
+        let begun = Instant::now();
+        // Longer than the time, in which it is not idle.
+        let output = run(sharer.with("--share=2s", &[pod, "--", "sleep", "4"]), b"")?;
+        ensure!(output.code() == 0 && begun.elapsed() > Duration::from_secs(4), "{output:?}");
+        let process = sharer.process()?;
+        sharer.wait_for(&[])?;
+        let left = std::fs::read_dir(sharer.folder().join("kpexec"))?.flatten();
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        assert_eq!(left, ["lock"], "after {process}");
+        assert_eq!(sharer.connections()?, 0, "{pod}");
+    }
+    Ok(())
+}
+
+#[test]
+fn gc_ends_it_with_its_last_command() -> Result<()> {
+    let sharer = Sharer::new("gc")?;
+    let script = "echo ready; sleep 3; exit 7";
+    let session = sharer.started(&[BOTH_NODES[0], "--", "sh", "-c", script])?;
+    let process = sharer.process()?;
+    let mut gc = kpexec(&["gc", "--helper-namespace", sharer.namespace()]);
+    gc.env("XDG_RUNTIME_DIR", sharer.folder());
+    let output = run(gc, b"")?;
+    let expected = format!("background process {process} ends with its command");
+    assert_eq!((output.code(), output.text()), (0, expected), "{output:?}");
+    // Who comes now has another one.
+    let next = run(sharer.command(&[BOTH_NODES[1], "--", "true"]), b"")?;
+    assert_eq!((next.code(), sharer.processes()?.len()), (0, 2), "{next:?}");
+    assert_eq!(session.end()?.code(), 7);
+    let mut left = sharer.processes()?;
+    left.retain(|other| *other != process);
+    sharer.wait_for(&left)
+}
