@@ -1,7 +1,10 @@
 //! `cargo xtask bench`: speed and memory as a ratio against a peer, both
 //! measured in one interleaved run. It reports; it does not judge.
 
+mod child;
 mod entry;
+mod floor;
+mod keystrokes;
 mod samples;
 mod session;
 mod session_report;
@@ -14,6 +17,7 @@ use std::process::Stdio;
 
 use ::toolset::Profile;
 use anyhow::{Context, Result, bail};
+use clap::builder::PossibleValuesParser;
 
 use crate::cluster::{kubectl, layout};
 use crate::{demo, image, requirements, run};
@@ -37,6 +41,9 @@ pub enum Command {
     },
     /// Whole sessions, against kubectl exec and kubectl debug
     Session {
+        /// Which cases [default: all]
+        #[arg(value_name = "CASE", value_parser = PossibleValuesParser::new(session::names()))]
+        cases: Vec<String>,
         /// How often each is run
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
         rounds: u32,
@@ -59,11 +66,12 @@ pub fn perform(command: &Command) -> Result<()> {
     match command {
         Command::Entry { rounds } => entry(*rounds),
         Command::Toolset { rounds } => toolset(*rounds),
-        Command::Session { rounds } => {
+        Command::Session { cases, rounds } => {
             requirements::check()?;
             check_cluster()?;
-            let samples = Samples::read(&watched(*rounds, || session::measure(*rounds))?)?;
-            println!("\n{}", session_report::report(&samples)?);
+            let cases = session::chosen(cases);
+            let output = watched(*rounds, || session::measure(*rounds, &cases))?;
+            println!("\n{}", session_report::report(&Samples::read(&output)?, &cases)?);
             Ok(())
         }
         Command::Start { rounds, trees } => start::measure(*rounds, trees),
