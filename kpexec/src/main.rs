@@ -16,6 +16,7 @@ mod gc;
 mod helper_pod;
 
 mod identity;
+mod local;
 mod local_io;
 mod report;
 mod run;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
 
 async fn answer(invocation: Invocation) -> Result<u8, RunError> {
     match invocation {
+        Invocation::Session(cli) if cli.local.local => local::run(*cli).await,
         Invocation::Session(cli) => run::run(*cli).await,
         Invocation::Gc(gc) => gc::gc(&gc).await,
     }

@@ -21,6 +21,7 @@ use crate::helper_pod::{
     helper_image, random_name, remove_ended, shared_name,
 };
 use crate::identity::{Identity, IdentityError};
+use crate::local::LocalError;
 use crate::report;
 use crate::session::SessionError;
 use crate::signals::Signals;
@@ -48,6 +49,9 @@ pub enum RunError {
     /// The node's CRI socket.
     #[error(transparent)]
     CriSocket(#[from] CriSocketError),
+    /// This node, where kpexec is on one.
+    #[error(transparent)]
+    Node(#[from] LocalError),
     /// The helper pod.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -91,6 +95,7 @@ impl RunError {
             Self::Cluster(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::CriSocket(error) => error.hint(),
+            Self::Node(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Session(error) => error.hint(),
             Self::Gc(error) => error.hint(),
@@ -180,7 +185,8 @@ fn tools_image(cli: &Cli) -> Option<ToolsImage<'_>> {
     Some(ToolsImage { name, root: cli.tools.tools_root })
 }
 
-fn choose_terminal(cli: &Cli) -> bool {
+/// Whether the command gets a terminal.
+pub fn choose_terminal(cli: &Cli) -> bool {
     let choice = terminal::choose(cli.tty, cli.stdin, terminal::stdin_is_terminal());
     if choice == Choice::PipesInstead && !cli.quiet {
         report::notice(terminal::NOT_A_TERMINAL);
@@ -234,7 +240,7 @@ async fn resolve(cli: &Cli, pod: &str) -> Result<Resolved, RunError> {
 }
 
 /// The session's first message.
-fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> Start {
+pub fn first_message(cli: &Cli, target: &Target, identity: &Identity, tty: bool) -> Start {
     let env = cli.env.iter();
     Start {
         target: Some(target.to_protocol()),

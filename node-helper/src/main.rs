@@ -6,6 +6,8 @@
 //!   running.
 //! * `serve` is started by exec into that pod, one per client: it speaks the
 //!   session protocol on stdin and stdout.
+//! * `sweep` is started by kpexec on a node where `serve` has no pod, when that
+//!   was killed.
 //! * `enter` is started by `serve`, from a sealed copy of this binary, once per
 //!   session: single-threaded, it enters the target and becomes the command.
 //! * `read` is started in the same way: it reads one file of the target's, and
@@ -16,7 +18,8 @@
 use std::process::ExitCode;
 
 use kpexec_protocol::pod;
-use node_helper::{enter, hold, names, serve, wait};
+use node_helper::failure::chain;
+use node_helper::{enter, hold, names, serve, sweep, wait};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -31,10 +34,11 @@ fn main() -> ExitCode {
     }
     let result = match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
         Some(pod::SERVE) => serve::main().map_err(|error| error.to_string()),
+        Some(pod::SWEEP) => sweep::main().map_err(|error| chain(&error)),
         Some(pod::WAIT) => wait::main().map_err(|error| error.to_string()),
         Some(pod::PREPARE) => hold::main(hold::prepare).map_err(|error| error.to_string()),
         Some(pod::HOLD) => hold::main(hold::hold).map_err(|error| error.to_string()),
-        _ => Err("usage: node-helper wait | serve | prepare | hold".to_owned()),
+        _ => Err("usage: node-helper wait | serve | sweep | prepare | hold".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,8 +8,8 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use kpexec_protocol::helper_server::{Helper, HelperServer};
-use kpexec_protocol::pod::{CRI_SOCKET, TOOLS_POD};
-use kpexec_protocol::{CHUNK, ClientMessage, ServerMessage};
+use kpexec_protocol::pod::{self, CRI_SOCKET, TOOLS_POD};
+use kpexec_protocol::{CHUNK, ClientMessage, FindAnswer, FindRequest, ServerMessage};
 use nix::sys::prctl;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -29,7 +29,7 @@ use crate::session::{self, Context};
 use crate::sys::call::join_new_session_keyring;
 use crate::target::Procfs;
 use crate::target::status::status;
-use crate::{TOOLSET, wait};
+use crate::{TOOLSET, find, wait};
 
 /// A client that does not answer a ping within this time has gone. Together
 /// with the interval 30 s: longer than a network hiccup or a suspended client
@@ -85,7 +85,7 @@ pub fn main() -> Result<(), Error> {
         node_network,
         binary: SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?,
         cri_socket: from_env(CRI_SOCKET).ok_or(Error::NoSocket)?,
-        toolset: from_env("KPEXEC_TOOLSET").unwrap_or_else(|| TOOLSET.into()),
+        toolset: from_env(pod::TOOLSET).unwrap_or_else(|| TOOLSET.into()),
         tools_pod: std::env::var(TOOLS_POD).ok(),
     };
     // One thread: the parent-death signals of what it starts refer to it.
@@ -163,6 +163,11 @@ impl Helper for Service {
             drop(running);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn find(&self, request: Request<FindRequest>) -> Result<Response<FindAnswer>, Status> {
+        let name = request.into_inner().name;
+        Ok(Response::new(find::find(&self.context, &name).await))
     }
 }
 

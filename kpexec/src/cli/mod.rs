@@ -4,6 +4,7 @@ mod cluster;
 mod gc;
 mod identity;
 mod invocation;
+mod local;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches as _, Parser};
 use thiserror::Error;
 
 use cluster::CLUSTER;
@@ -23,8 +25,11 @@ pub use cluster::ClusterFlags;
 pub use gc::Gc;
 pub use identity::IdentityFlags;
 #[cfg(test)]
-pub use identity::{Profile, Seccomp};
+pub use identity::Profile;
+pub use identity::Seccomp;
 pub use invocation::Invocation;
+use local::BY_ENVIRONMENT;
+pub use local::LocalFlags;
 pub use tools::{ToolsFlags, Toolset};
 pub use value::{EnvVar, Escape};
 use value::{parse_duration, parse_env, parse_escape, parse_workdir};
@@ -114,6 +119,9 @@ pub struct Cli {
     pub tools: ToolsFlags,
 
     #[command(flatten)]
+    pub local: LocalFlags,
+
+    #[command(flatten)]
     pub cluster: ClusterFlags,
 
     /// Path of the CRI socket on the pod's node [default: by the node's runtime]
@@ -156,15 +164,21 @@ pub enum CliError {
     },
 }
 
+const LOCAL_EXAMPLE: &str = "for example: kpexec --local -it POD/NAMESPACE";
 const EXAMPLE: &str = "for example: kpexec -it POD -- bash";
 const SHELL: &str = "kpexec -it POD opens a shell";
 
 impl Cli {
     /// Parses the arguments, `argv[0]` included.
     pub fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
-        let cli = Self::try_parse_from(args).map_err(|error| from_clap(&error))?;
-        if cli.pod.is_none() {
-            return Err(usage("which pod? None was named", EXAMPLE));
+        let matches =
+            Self::command().try_get_matches_from(args).map_err(|error| from_clap(&error))?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| from_clap(&error))?;
+        match (&cli.pod, cli.local.local) {
+            (Some(_), true) => cli.check_local(&matches)?,
+            (Some(_), false) => {}
+            (None, true) => return Err(usage("which container? None was named", LOCAL_EXAMPLE)),
+            (None, false) => return Err(usage("which pod? None was named", EXAMPLE)),
         }
         // A shell whose stdin is empty ends before anybody has seen it.
         if cli.is_shell() && !cli.stdin {
@@ -179,6 +193,21 @@ impl Cli {
             return Err(usage("--save-changes needs --writes=discard", "leave out --writes"));
         }
         Ok(cli)
+    }
+
+    /// clap takes a variable for a flag that was given, and knows no conflicts
+    /// with one value of a flag.
+    fn check_local(&self, matches: &ArgMatches) -> Result<(), CliError> {
+        let given = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if let Some((_, flag)) = BY_ENVIRONMENT.into_iter().find(|(id, _)| given(id)) {
+            let what = format!("the argument '--local' cannot be used with '{flag}'");
+            return Err(usage(&what, "no helper pod is made on the node itself"));
+        }
+        if self.identity.seccomp == Some(Seccomp::Runtime) {
+            let what = "--seccomp=runtime cannot be used with --local: no runtime filters it here";
+            return Err(usage(what, "--seccomp=target is the container's filter"));
+        }
+        Ok(())
     }
 
     /// Whether a shell is wanted, whichever there is.

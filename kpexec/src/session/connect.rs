@@ -8,7 +8,7 @@ use kpexec_protocol::helper_client::HelperClient;
 use kpexec_protocol::{
     CHUNK, ClientMessage, ServerMessage, Start, Started, client_message, server_message,
 };
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
@@ -33,7 +33,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const QUEUE: usize = 4;
 
 /// How long the transport may take to say how a link ended, once it has.
-const END_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const END_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A command that has been started.
 pub struct Session {
@@ -113,7 +113,7 @@ async fn attempt(
     Ok(Err(dialer.judge_end(&end)))
 }
 
-fn started(first: ServerMessage) -> Result<Started, SessionError> {
+pub(super) fn started(first: ServerMessage) -> Result<Started, SessionError> {
     match first.kind {
         Some(server_message::Kind::Started(started)) => Ok(started),
         Some(server_message::Kind::Failure(failure)) => Err(SessionError::Refused(failure)),
@@ -127,6 +127,13 @@ async fn open(
     start: &Start,
 ) -> Result<(mpsc::Sender<ClientMessage>, Streaming<ServerMessage>), tonic::Status> {
     let channel = over(stream).await.map_err(|error| tonic::Status::from_error(error.into()))?;
+    call(channel, start).await
+}
+
+pub(super) async fn call(
+    channel: Channel,
+    start: &Start,
+) -> Result<(mpsc::Sender<ClientMessage>, Streaming<ServerMessage>), tonic::Status> {
     let (to_helper, messages) = mpsc::channel(QUEUE);
     let response = HelperClient::new(channel)
         .max_decoding_message_size(2 * CHUNK)
@@ -140,7 +147,10 @@ async fn open(
     Ok((to_helper, response.into_inner()))
 }
 
-async fn over(stream: DuplexStream) -> Result<Channel, tonic::transport::Error> {
+pub(super) async fn over<S>(stream: S) -> Result<Channel, tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut stream = Some(TokioIo::new(stream));
     // Asked a second time only to connect anew, which a session never does.
     let connector = service_fn(move |_: http::Uri| {

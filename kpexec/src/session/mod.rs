@@ -1,6 +1,7 @@
 //! The client's side of the session protocol: start a command, see it through.
 
 mod connect;
+mod own_helper;
 mod relay;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use crate::exit_code;
 use crate::transport::{End, TransportError};
 
 pub use connect::{Session, connect};
+pub use own_helper::OwnHelper;
 pub use relay::{Control, Local, Output, relay};
 
 /// Why a session did not start, or did not end as sessions do.

@@ -65,7 +65,8 @@ impl fmt::Display for End {
 pub struct HelperLog(Arc<Mutex<VecDeque<u8>>>);
 
 impl HelperLog {
-    fn push(&self, bytes: &[u8]) {
+    /// Adds to it.
+    pub fn push(&self, bytes: &[u8]) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.extend(bytes);
         let excess = kept.len().saturating_sub(LOG);
@@ -90,6 +91,12 @@ pub struct Link {
 }
 
 impl Link {
+    /// A link to a helper that is our own child, which ends by itself.
+    pub fn of_child(log: HelperLog, end: oneshot::Receiver<End>) -> Self {
+        let heard = Arc::new(AtomicBool::new(true));
+        Self { heard, log, end: Some(end), ended: None, _tasks: JoinSet::new() }
+    }
+
     /// Whether the helper has said anything.
     pub fn heard(&self) -> bool {
         self.heard.load(Ordering::Acquire)
