@@ -321,7 +321,7 @@ struct Running {
 
 impl Running {
     fn start(node: &Node, pod: &str, mark: &'static str) -> Result<Self> {
-        let script = format!("(trap '' HUP TERM; setsid sleep {mark} &); sleep {mark}");
+        let script = format!("(trap '' HUP TERM; setsid sleep {mark} &); exec sleep {mark}");
         let mut kpexec = node.kpexec(&[&format!("{pod}/default"), "--", "bash", "-c", &script]);
         let client = kpexec.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         wait_for_processes(mark, 2)?;

@@ -45,7 +45,7 @@ impl Cluster {
     }
 }
 
-pub(crate) fn checkout() -> &'static Path {
+fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the checkout")
 }
 

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, ensure};
 
 use crate::Cluster;
-use crate::cluster::{checkout, last_line};
+use crate::cluster::last_line;
 
 /// The nodes, and the pods of each that the demo has: a hardened one without a
 /// shell, and a plain one.

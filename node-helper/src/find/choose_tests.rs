@@ -1,3 +1,5 @@
+//! A small node, and what is asked of it.
+
 use kpexec_protocol::Target;
 
 use super::*;
