@@ -140,8 +140,8 @@ fn mark(row: u32, side: Side, pod: &str) -> String {
 fn closed_reader(side: Side, pod: &str) -> Result<()> {
     let mark = mark(1, side, pod);
     let mut command = side.command(&[], pod, &["yes", &mark]);
-    let mut client = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut client = client.spawn()?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut client = command.spawn()?;
     let mut stdout = client.stdout.take().context("stdout is a pipe")?;
     stdout.read_exact(&mut [0; 6])?;
     drop(stdout);
