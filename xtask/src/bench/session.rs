@@ -48,6 +48,10 @@ enum Kind {
 /// which the issue speaks, takes minutes and has the same rate.
 const OUTPUT: &str = "cat /tmp/random /tmp/random";
 
+/// Fails if a byte is lost: one that kubectl exec loses on the way it would not
+/// tell.
+const INPUT: &str = "test $(/bin/wc -c) = 134217728";
+
 const DEBUG: &[&str] = &[
     "debug",
     "-q",
@@ -97,8 +101,8 @@ pub const CASES: &[Case] = &[
     Case {
         name: "stdin-128MiB",
         kind: Kind::Whole {
-            ours: &["-i", "POD", "--", "/bin/sh", "-c", "cat >/dev/null"],
-            peer: &["exec", "-i", "POD", "--", "/bin/sh", "-c", "cat >/dev/null"],
+            ours: &["-i", "POD", "--", "/bin/sh", "-c", INPUT],
+            peer: &["exec", "-i", "POD", "--", "/bin/sh", "-c", INPUT],
             stdin: true,
         },
         bar: 1000,
