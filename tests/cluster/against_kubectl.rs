@@ -45,7 +45,9 @@ impl Side {
     }
 
     fn run(self, flags: &[&str], pod: &str, words: &[&str], stdin: &[u8]) -> Result<Output> {
-        run_within(LIMIT, self.command(flags, pod, words), stdin)
+        let output = run_within(LIMIT, self.command(flags, pod, words), stdin);
+        // The command line, which is in the error, is not for the document.
+        output.map_err(|_| anyhow::anyhow!("it hangs, or cannot be started"))
     }
 
     fn shell(self, flags: &[&str], pod: &str, script: &str, stdin: &[u8]) -> Result<Output> {
@@ -87,7 +89,8 @@ const TABLE: &[Row] = &[
     ("a command that ends early does not wait for its stdin", |side, pod| {
         let output = side.run(&["-i"], pod, &["head", "-c", "1"], &vec![b'x'; 64 * MIB])?;
         is(&output.text(), "x")?;
-        ensure!(output.code() == 0, "exit code {}", output.code());
+        let said = output.stderr.lines().last().unwrap_or_default();
+        ensure!(output.code() == 0, "exit code {}, {said:?}", output.code());
         Ok(())
     }),
     ("`yes | head -1` ends at once, here and there", closed_reader),
@@ -206,9 +209,12 @@ fn end(mark: &str) -> Result<()> {
 
 fn terminated(side: Side, pod: &str) -> Result<()> {
     let mark = mark(2, side, pod);
-    let script = format!("trap 'exit 9' TERM; sleep {mark} & wait");
+    let script = format!("trap 'exit 9' TERM; echo ready; sleep {mark} & wait");
     let mut command = side.command(&[], pod, &["sh", "-c", &script]);
-    let mut client = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut client = command.spawn()?;
+    // Before that the signal would be the client's own.
+    client.stdout.as_mut().context("stdout is a pipe")?.read_exact(&mut [0; 6])?;
     wait_for_processes(&mark, 1)?;
     signal(client.id(), Signal::TERM)?;
     let status = wait(&mut client, LIMIT)?;
@@ -239,7 +245,8 @@ fn kpexec_is_right_in_every_row() -> Result<()> {
             }
             theirs.push(look(Side::Kubectl, pod).err().map(|error| format!("{error:#}")));
         }
-        writeln!(rows, "| {what} | yes | {} |", verdict(&theirs[0], &theirs[1]))?;
+        let kubectls = verdict(&theirs[0], &theirs[1]);
+        writeln!(rows, "| {} | yes | {} |", cell(what), cell(&kubectls))?;
     }
     ensure!(wrong.is_empty(), "kpexec is wrong:\n{wrong}");
     let document = document(&rows)?;
@@ -260,6 +267,11 @@ fn verdict(containerd: &Option<String>, crio: &Option<String>) -> String {
         (Some(one), None) => format!("**no** on containerd: {one}"),
         (None, Some(other)) => format!("**no** on CRI-O: {other}"),
     }
+}
+
+/// In a table a bar would begin the next cell, and a line the next row.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
 }
 
 fn document(rows: &str) -> Result<String> {
