@@ -11,6 +11,15 @@ const K3S_CONTAINERD: &str = "/run/k3s/containerd/containerd.sock";
 /// `/run` is where `/var/run` leads; hosts where it does not have this path only.
 const CRIO: &str = "/var/run/crio/crio.sock";
 
+/// Where runtimes listen, the most usual ones first.
+const USUAL: [&str; 5] = [
+    CONTAINERD,
+    CRIO,
+    K3S_CONTAINERD,
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+];
+
 /// Why no socket can be named.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CriSocketError {
@@ -23,6 +32,9 @@ pub enum CriSocketError {
     /// Docker's CRI gives no OCI spec, so it needs a way of its own.
     #[error("node {0} runs Docker, which kpexec cannot enter yet")]
     Docker(String),
+    /// No runtime that we know listens on this machine.
+    #[error("there is no container runtime here: none of {}", USUAL.join(", "))]
+    NoneHere,
     /// Neither containerd nor CRI-O.
     #[error("the container runtime {0:?} is not known")]
     UnknownRuntime(String),
@@ -32,7 +44,7 @@ impl CriSocketError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotAbsolute(_) | Self::UnknownRuntime(_) => {
+            Self::NotAbsolute(_) | Self::UnknownRuntime(_) | Self::NoneHere => {
                 Some("give the socket's path on the node with --cri-socket".into())
             }
             Self::Windows(_) | Self::Docker(_) => None,
@@ -66,6 +78,19 @@ pub fn choose(
     let reported = info.map(|info| info.container_runtime_version.as_str()).unwrap_or_default();
     let (runtime, version) = reported.split_once("://").unwrap_or((runtime_of_container, ""));
     usual_path(runtime, version, name)
+}
+
+/// Names the socket of this very machine: what was asked for, else the first
+/// usual one that is there.
+pub fn here(
+    asked_for: Option<&str>,
+    exists: impl Fn(&str) -> bool,
+) -> Result<String, CriSocketError> {
+    if let Some(path) = asked_for {
+        return absolute(path);
+    }
+    let found = USUAL.into_iter().find(|path| exists(path));
+    found.map(str::to_owned).ok_or(CriSocketError::NoneHere)
 }
 
 fn absolute(path: &str) -> Result<String, CriSocketError> {
@@ -137,6 +162,16 @@ mod tests {
             let node = node("linux", reported, json!({}));
             assert_eq!(choose(None, Some(&node), "").unwrap(), path, "{reported}");
         }
+    }
+
+    #[test]
+    fn on_the_node_itself_the_first_that_is_there_is_taken() {
+        let here = |asked_for, there: &[&str]| super::here(asked_for, |path| there.contains(&path));
+        assert_eq!(here(Some("unix:///x.sock"), &[CRIO]).unwrap(), "/x.sock");
+        assert_eq!(here(None, &[K3S_CONTAINERD, CRIO]).unwrap(), CRIO);
+        assert_eq!(here(None, &[USUAL[4]]).unwrap(), USUAL[4]);
+        let error = here(None, &[]).unwrap_err();
+        assert!(error.to_string().contains(CONTAINERD) && error.hint().is_some(), "{error}");
     }
 
     #[test]

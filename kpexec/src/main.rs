@@ -16,6 +16,7 @@ mod find;
 mod gc;
 mod helper_pod;
 mod identity;
+mod local;
 mod local_io;
 mod report;
 mod request;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
 
 async fn answer(invocation: Invocation) -> Result<u8, RunError> {
     match invocation {
+        Invocation::Session(cli) if cli.local.local => local::run(*cli).await,
         Invocation::Session(cli) => match cli.shares() {
             Some(idle) => share::run(*cli, idle).await,
             None => run::run(*cli).await,

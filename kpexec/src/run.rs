@@ -24,6 +24,7 @@ use crate::helper_pod::{
     CleanupError, HelperPod, ImageError, LaunchError, helper_image, remove_ended,
 };
 use crate::identity::{Identity, IdentityError};
+use crate::local::LocalError;
 use crate::report;
 use crate::request::{first_message, keep};
 use crate::session::SessionError;
@@ -53,6 +54,9 @@ pub enum RunError {
     /// The node's CRI socket.
     #[error(transparent)]
     CriSocket(#[from] CriSocketError),
+    /// This node, where kpexec is on one.
+    #[error(transparent)]
+    Node(#[from] LocalError),
     /// The helper pod.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -114,6 +118,7 @@ impl RunError {
             Self::Cluster(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::CriSocket(error) => error.hint(),
+            Self::Node(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Session(error) => error.hint(),
             Self::Lost(fault) => fault.hint(),
@@ -163,10 +168,7 @@ impl Prepared {
         target::pod_name(cli.pod.as_deref().unwrap_or_default())?;
         target::check_name(&cli.cluster.helper_namespace, "namespace")?;
         let changes = cli.view.save_changes.as_deref().map(ChangesFile::create).transpose()?;
-        let terminal = choose_terminal(cli).then(|| Terminal {
-            size: Some(terminal::size()),
-            term: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
-        });
+        let terminal = wanted_terminal(cli);
         let signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
         Ok(Self { identity, image, changes, terminal, signals })
     }
@@ -225,14 +227,18 @@ fn image(cli: &Cli) -> Result<String, ImageError> {
     helper_image(cli.tools.toolset, image, |name| std::env::var(name).ok())
 }
 
-fn choose_terminal(cli: &Cli) -> bool {
+/// The terminal, if the command gets one.
+pub fn wanted_terminal(cli: &Cli) -> Option<Terminal> {
     let choice = terminal::choose(cli.tty, cli.stdin, Terminals::look());
     if let Choice::PipesInstead(end) = choice
         && !cli.quiet
     {
         report::notice(end.is_no_terminal());
     }
-    choice == Choice::Terminal
+    (choice == Choice::Terminal).then(|| Terminal {
+        size: Some(terminal::size()),
+        term: std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned()),
+    })
 }
 
 /// Removes what has ended of this user's helpers, beside all else: it may be cut

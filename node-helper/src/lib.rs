@@ -19,6 +19,7 @@ pub mod cri;
 pub mod enter;
 pub mod environment;
 pub mod failure;
+pub mod find;
 pub mod hold;
 pub mod identity;
 pub mod interpreter;
@@ -30,6 +31,7 @@ pub mod serve;
 pub mod session;
 pub(crate) mod signal;
 pub mod supervise;
+pub mod sweep;
 #[allow(unsafe_code, reason = "fork, exec and system calls that have no safe wrapper")]
 pub(crate) mod sys;
 pub mod target;

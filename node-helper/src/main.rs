@@ -7,7 +7,8 @@
 //! * `connect` is started by exec into that pod, one per client: it hands its
 //!   stdin and stdout to the main process, whose copy speaks the session protocol
 //!   on them. `list` asks it for its sessions.
-//! * `serve` does without a main process: it speaks the protocol itself.
+//! * `serve` does without a main process: it speaks the protocol itself. kpexec
+//!   starts it on a node, and `sweep` if it was killed there.
 //! * `enter` is started by `serve`, from a sealed copy of this binary, once per
 //!   session: single-threaded, it enters the target and becomes the command.
 //! * `read` is started in the same way: it reads one file of the target's, and
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use kpexec_protocol::pod;
 use node_helper::failure::chain;
-use node_helper::{connect, enter, hold, names, serve, supervise};
+use node_helper::{connect, enter, hold, names, serve, supervise, sweep};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -44,10 +45,11 @@ fn main() -> ExitCode {
             Err(error) => Err(chain(&error)),
         },
         Some(pod::SERVE) => serve::main(args.next().as_deref()).map_err(|error| chain(&error)),
+        Some(pod::SWEEP) => sweep::main().map_err(|error| chain(&error)),
         Some(pod::PREPARE) => hold::main(hold::prepare).map_err(|error| error.to_string()),
         Some(pod::HOLD) => hold::main(hold::hold).map_err(|error| error.to_string()),
         _ => {
-            Err("usage: node-helper supervise | connect | list | serve [SECONDS] | prepare | hold"
+            Err("usage: node-helper supervise | connect | list | serve [SECONDS] | sweep | prepare | hold"
                 .into())
         }
     };

@@ -173,6 +173,7 @@ impl UnaryService<ListContainersRequest> for Service {
         let container = |known: &Answer| Container {
             id: known.id.clone(),
             labels: known.labels(),
+            state: known.state.into(),
             ..Container::default()
         };
         let containers = found.map(container).collect();

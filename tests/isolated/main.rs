@@ -18,6 +18,7 @@ mod processes;
 mod programs;
 
 mod entry;
+mod find;
 mod identity;
 mod life;
 mod names;

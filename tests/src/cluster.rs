@@ -49,7 +49,7 @@ fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the checkout")
 }
 
-fn last_line(arguments: &[&str]) -> Result<String> {
+pub(crate) fn last_line(arguments: &[&str]) -> Result<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut cargo = Command::new(cargo);
     // What the cargo that runs this test says of this package: build scripts look

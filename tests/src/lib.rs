@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod command;
 pub mod faults;
 pub mod namespace;
+pub mod node;
 pub mod pod;
 pub mod status;
 pub mod terminal;
@@ -14,6 +15,7 @@ pub mod tmux;
 pub use cluster::{Cluster, kubectl};
 pub use command::{Output, kpexec};
 pub use namespace::Namespace;
+pub use node::Node;
 pub use pod::Pod;
 
 /// The demo pods of both nodes: a hardened one without a shell, and a plain one.

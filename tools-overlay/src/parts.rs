@@ -110,6 +110,15 @@ pub fn clone_folder(folder: &Path) -> Result<OwnedFd, Error> {
     open_tree(CWD, folder, CLONE).context("clone the toolset at", folder.display().to_string())
 }
 
+/// An empty folder, for where there are no tools.
+///
+/// # Errors
+/// When it cannot be mounted: needs CAP_SYS_ADMIN.
+pub fn nothing() -> Result<OwnedFd, Error> {
+    let options = [("mode", "0755"), ("size", "4k"), ("nr_inodes", "1")];
+    filesystem("tmpfs", &options, MountAttrFlags::empty())
+}
+
 fn protect_toolset(tree: BorrowedFd<'_>, users: Option<BorrowedFd<'_>>) -> Result<(), Error> {
     mount_setattr(tree, toolset_attr(), false).context("make read-only", "the toolset")?;
     match users.map(|users| map_ids(tree, users)) {

@@ -79,6 +79,12 @@ pub fn build_and_push(profile: Profile, quiet: bool) -> Result<String> {
     Ok(reference)
 }
 
+/// The files of an image, in a folder: `root` and `toolset`.
+pub fn files(profile: Profile) -> Result<PathBuf> {
+    let _lock = wait()?;
+    Ok(prepare_context(profile)?.folder)
+}
+
 fn tag(profile: Profile) -> String {
     match profile {
         Profile::Standard => "dev".to_owned(),

@@ -7,6 +7,7 @@ mod identity;
 mod invocation;
 mod keep;
 mod life;
+mod local;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches as _, Parser};
 use thiserror::Error;
 
 pub use attach::{Attach, Sessions};
@@ -28,10 +30,13 @@ pub use cluster::ClusterFlags;
 pub use gc::Gc;
 pub use identity::IdentityFlags;
 #[cfg(test)]
-pub use identity::{Profile, Seccomp};
+pub use identity::Profile;
+pub use identity::Seccomp;
 pub use invocation::Invocation;
 use keep::{DetachFlags, KeepFlags};
 pub use life::LifeFlags;
+use local::BY_ENVIRONMENT;
+pub use local::LocalFlags;
 pub use share::{Background, ShareFlags, background_arguments};
 pub use tools::{ToolsFlags, Toolset};
 use value::Escape;
@@ -133,6 +138,9 @@ pub struct Cli {
     pub life: LifeFlags,
 
     #[command(flatten)]
+    pub local: LocalFlags,
+
+    #[command(flatten)]
     pub cluster: ClusterFlags,
 
     /// Path of the CRI socket on the pod's node [default: by the node's runtime]
@@ -178,15 +186,21 @@ pub enum CliError {
     },
 }
 
+const LOCAL_EXAMPLE: &str = "for example: kpexec --local -it POD/NAMESPACE";
 const EXAMPLE: &str = "for example: kpexec -it POD -- bash";
 const SHELL: &str = "kpexec -it POD opens a shell";
 
 impl Cli {
     /// Parses the arguments, `argv[0]` included.
     pub fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
-        let cli = Self::try_parse_from(args).map_err(|error| from_clap(&error))?;
-        if cli.pod.is_none() {
-            return Err(usage("which pod? None was named", EXAMPLE));
+        let matches =
+            Self::command().try_get_matches_from(args).map_err(|error| from_clap(&error))?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| from_clap(&error))?;
+        match (&cli.pod, cli.local.local) {
+            (Some(_), true) => cli.check_local(&matches)?,
+            (Some(_), false) => {}
+            (None, true) => return Err(usage("which container? None was named", LOCAL_EXAMPLE)),
+            (None, false) => return Err(usage("which pod? None was named", EXAMPLE)),
         }
         // A shell whose stdin is empty ends before anybody has seen it.
         if cli.is_shell() && !cli.stdin {
@@ -208,6 +222,21 @@ impl Cli {
     pub fn shares(&self) -> Option<Duration> {
         let alone = self.rm || self.tools.tools_root;
         self.share.share.and_then(|share| share.0).filter(|_| !alone)
+    }
+
+    /// clap takes a variable for a flag that was given, and knows no conflicts
+    /// with one value of a flag.
+    fn check_local(&self, matches: &ArgMatches) -> Result<(), CliError> {
+        let given = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        if let Some((_, flag)) = BY_ENVIRONMENT.into_iter().find(|(id, _)| given(id)) {
+            let what = format!("the argument '--local' cannot be used with '{flag}'");
+            return Err(usage(&what, "no helper pod is made on the node itself"));
+        }
+        if self.identity.seccomp == Some(Seccomp::Runtime) {
+            let what = "--seccomp=runtime cannot be used with --local: no runtime filters it here";
+            return Err(usage(what, "--seccomp=target is the container's filter"));
+        }
+        Ok(())
     }
 
     /// Whether a shell is wanted, whichever there is.

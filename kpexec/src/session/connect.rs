@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use kpexec_protocol::client_message::Kind;
 use kpexec_protocol::helper_client::HelperClient;
 use kpexec_protocol::{CHUNK, ClientMessage, ServerMessage, Started, server_message};
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,7 +38,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const QUEUE: usize = 4;
 
 /// How long the transport may take to say how a link ended, once it has.
-const END_PATIENCE: Duration = Duration::from_millis(300);
+pub(super) const END_PATIENCE: Duration = Duration::from_millis(300);
 
 /// A command that runs.
 pub struct Session {
@@ -146,6 +146,26 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Over this stream, to a helper of our own.
+    pub(super) async fn over<S>(
+        stream: S,
+        link: Link,
+        keepalive: Duration,
+    ) -> Result<Self, (tonic::Status, Link)>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        match over(stream, Load::One, keepalive).await {
+            Ok(channel) => Ok(Self { channel, link: Arc::new(Mutex::new(link)) }),
+            Err(error) => Err((tonic::Status::from_error(error.into()), link)),
+        }
+    }
+
+    /// For other calls than that of a session.
+    pub(super) fn client(&self) -> HelperClient<Channel> {
+        HelperClient::new(self.channel.clone())
+    }
+
     /// Another call on it.
     pub async fn call(&self) -> Result<Call, tonic::Status> {
         let (to_helper, from_helper) = call(self.channel.clone()).await?;
@@ -182,8 +202,9 @@ pub struct Call {
 }
 
 impl Call {
-    /// Says what to run, or to attach to. Not with the call: a link that breaks before the helper
-    /// was heard is tried again, and must not run the command twice.
+    /// Says what to run, or to attach to. Not with the call: a link that breaks
+    /// before the helper was heard is tried again, and must not run the command
+    /// twice.
     pub async fn begin(self, first: &Kind) -> Result<Session, SessionError> {
         let Self { connection, to_helper, mut from_helper } = self;
         let first = ClientMessage { kind: Some(first.clone()) };
@@ -226,11 +247,14 @@ async fn call(
 }
 
 /// Speaks HTTP/2 over the stream.
-async fn over(
-    stream: DuplexStream,
+async fn over<S>(
+    stream: S,
     load: Load,
     keepalive: Duration,
-) -> Result<Channel, tonic::transport::Error> {
+) -> Result<Channel, tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (interval, timeout) = kpexec_protocol::pod::pings(keepalive.min(SILENCE));
     let mut stream = Some(TokioIo::new(stream));
     // Asked a second time only to connect anew: another link is another one.

@@ -1,6 +1,7 @@
 //! The client's side of the session protocol: start a command, see it through.
 
 mod connect;
+mod own_helper;
 mod progress;
 mod relay;
 mod shared;
@@ -15,6 +16,7 @@ use crate::exit_code;
 use crate::transport::{End, TransportError};
 
 pub use connect::{Call, Connection, Load, Session, reach};
+pub use own_helper::OwnHelper;
 pub use progress::Progress;
 pub use relay::{Control, Ended, Local, Output, relay};
 pub use shared::{Answers, Background, pass_on, say};

@@ -111,6 +111,12 @@ pub struct Link {
 }
 
 impl Link {
+    /// A link to a helper that is our own child, which ends by itself.
+    pub fn of_child(log: HelperLog, end: oneshot::Receiver<End>) -> Self {
+        let heard = Arc::new(AtomicBool::new(true));
+        Self { heard, log, end: Some(end), ended: None, _tasks: JoinSet::new() }
+    }
+
     /// Whether the helper has said anything.
     pub fn heard(&self) -> bool {
         self.heard.load(Ordering::Acquire)

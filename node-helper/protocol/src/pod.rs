@@ -1,4 +1,5 @@
-//! What kpexec puts into the helper pod, and the helper looks for there.
+//! What kpexec puts into the helper pod, or gives to a helper of its own, and
+//! the helper looks for there.
 
 use std::time::Duration;
 
@@ -17,6 +18,13 @@ pub const LIST: &str = "list";
 /// The role that serves one client on stdin and stdout, without a main process.
 /// Its argument is the seconds after which it gives up a client that is silent.
 pub const SERVE: &str = "serve";
+
+/// The role that kpexec starts itself, on the node: it serves one client on its
+/// stdin and stdout.
+pub const LOCAL: &str = SERVE;
+
+/// The role that ends what is left of sessions whose helper was killed.
+pub const SWEEP: &str = "sweep";
 
 /// The role of the init container, where there is a tools container.
 pub const PREPARE: &str = "prepare";
@@ -41,6 +49,9 @@ pub const TOOLS_POD: &str = "KPEXEC_TOOLS_POD";
 
 /// The variable with the path of the CRI socket, as the helper sees it.
 pub const CRI_SOCKET: &str = "KPEXEC_CRI_SOCKET";
+
+/// The variable with the toolset's folder. Empty: there is none.
+pub const TOOLSET: &str = "KPEXEC_TOOLSET";
 
 /// The variable with the seconds that the helper stays without a session.
 pub const IDLE_SECONDS: &str = "KPEXEC_IDLE_SECONDS";

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use kpexec_protocol::helper_server::{Helper, HelperServer};
 use kpexec_protocol::pod::{longest_silence, pings};
-use kpexec_protocol::{CHUNK, ClientMessage, ServerMessage};
+use kpexec_protocol::{CHUNK, ClientMessage, FindAnswer, FindRequest, ServerMessage};
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::find;
 use crate::session::{self, Context, Sessions};
 use crate::supervise::errand::Caller;
 use crate::sys::watch::async_fd;
@@ -207,6 +208,11 @@ impl Helper for Service {
         };
         tokio::spawn(session);
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn find(&self, request: Request<FindRequest>) -> Result<Response<FindAnswer>, Status> {
+        let name = request.into_inner().name;
+        Ok(Response::new(find::find(&self.context, &name).await))
     }
 }
 

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kpexec_protocol::pod::{CRI_SOCKET, TOOLS_POD, grace};
+use kpexec_protocol::pod::{self, CRI_SOCKET, TOOLS_POD, grace};
 use kpexec_protocol::server_message::Kind;
 use kpexec_protocol::{Attach, ClientMessage, ServerMessage, Start, client_message};
 use nix::sched::{CloneFlags, unshare};
@@ -100,7 +100,7 @@ impl Context {
             node_network,
             binary: Arc::new(SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?),
             cri_socket: from_env(CRI_SOCKET).ok_or(serve::Error::NoSocket)?,
-            toolset: from_env("KPEXEC_TOOLSET").unwrap_or_else(|| TOOLSET.into()),
+            toolset: from_env(pod::TOOLSET).unwrap_or_else(|| TOOLSET.into()),
             tools_pod: std::env::var(TOOLS_POD).ok(),
             grace: Duration::ZERO,
             sessions: Sessions::default(),

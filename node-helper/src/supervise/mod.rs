@@ -8,7 +8,6 @@
 
 pub mod errand;
 mod registry;
-mod sweep;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -33,6 +32,7 @@ use crate::failure::{chain, tell};
 use crate::hold;
 use crate::serve;
 use crate::session::Context;
+use crate::sweep;
 use crate::sys::fork::fork_into;
 use errand::{Caller, Wish};
 pub use registry::Note;
@@ -320,7 +320,7 @@ impl Supervisor {
         let forked = fork_into(|| {
             // As the runtime of asynchronous code wants it.
             let _masked = mask().thread_unblock();
-            sweep::sweep(&self.context);
+            sweep::sweep_all(&self.context);
             0
         });
         match forked {

@@ -66,11 +66,14 @@ pub struct ToolFiles {
 }
 
 impl ToolFiles {
-    /// The toolset in a folder of the helper.
+    /// The toolset in a folder of the helper; nothing, if the path is empty.
     ///
     /// # Errors
     /// When it is not there.
     pub fn of_folder(folder: &Path) -> Result<Self, Error> {
+        if folder.as_os_str().is_empty() {
+            return Ok(Self { tools: Tools::Nothing, root: tools_overlay::parts::nothing()? });
+        }
         Ok(Self { tools: Tools::Toolset, root: tools_overlay::parts::clone_folder(folder)? })
     }
 

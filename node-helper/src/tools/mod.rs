@@ -10,6 +10,8 @@ use tools_overlay::{MOUNT_POINT, TARGET};
 pub enum Tools {
     /// The helper image's own, at `/.kpexec`.
     Toolset,
+    /// None: a node that kpexec itself runs on need not have any.
+    Nothing,
     /// Those of another image, whose root is at `/.kpexec`: the folders of its
     /// `PATH`, as itself sees them.
     Image(Vec<Vec<u8>>),
@@ -35,6 +37,7 @@ impl Tools {
     pub fn folders(&self) -> Vec<Vec<u8>> {
         match self {
             Self::Toolset => vec![below_mount_point(b"/bin")],
+            Self::Nothing => Vec::new(),
             Self::Image(folders) => folders.iter().map(|path| below_mount_point(path)).collect(),
             Self::Root(folders) => folders.clone(),
         }
@@ -53,14 +56,14 @@ impl Tools {
     pub fn shell(&self) -> Option<Vec<u8>> {
         match self {
             Self::Toolset => Some(below_mount_point(b"/bin/bash")),
-            Self::Image(_) | Self::Root(_) => None,
+            Self::Nothing | Self::Image(_) | Self::Root(_) => None,
         }
     }
 
     /// Where they come from, in words.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Toolset => "the toolset",
+            Self::Toolset | Self::Nothing => "the toolset",
             Self::Image(_) | Self::Root(_) => "the tools image",
         }
     }
@@ -84,7 +87,7 @@ impl Tools {
         let absolute = path.starts_with(b"/").then_some(path)?;
         let (tools, target) = match self {
             Self::Root(_) => ("", TARGET),
-            Self::Toolset | Self::Image(_) => (MOUNT_POINT, ""),
+            Self::Toolset | Self::Nothing | Self::Image(_) => (MOUNT_POINT, ""),
         };
         let below = |folder: &str| absolute.strip_prefix(folder.as_bytes()).map(<[u8]>::to_vec);
         if self.is_ours(path) {
@@ -103,7 +106,7 @@ impl Tools {
             rest.is_some_and(|rest| rest.starts_with(b"/"))
         };
         let ours = match self {
-            Self::Toolset | Self::Image(_) => is_below(MOUNT_POINT),
+            Self::Toolset | Self::Nothing | Self::Image(_) => is_below(MOUNT_POINT),
             Self::Root(_) => is_below("") && !NOT_THE_IMAGES.into_iter().any(is_below),
         };
         // `//target` is `/target` to the kernel, and so on.
@@ -142,6 +145,13 @@ mod tests {
         {
             assert!(!Tools::Toolset.is_ours(path), "{}", String::from_utf8_lossy(path));
         }
+    }
+
+    #[test]
+    fn without_tools_the_path_is_the_targets() {
+        assert_eq!(Tools::Nothing.path("/app:/bin"), b"/app:/bin");
+        assert_eq!(Tools::Nothing.shell(), None);
+        assert!(!Tools::Nothing.is_ours(b"/bin/sh"));
     }
 
     #[test]

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn of(median: u64) -> Summary {
-        Summary { count: 1, least: median, median, p95: median }
+        Summary { count: 1, least: median, median, p95: median, p99: median }
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! `cargo xtask bench`: speed and memory as a ratio against a peer, both
 //! measured in one interleaved run. It reports; it does not judge.
 
+mod child;
 mod entry;
+mod floor;
+mod keystrokes;
+mod local;
 mod samples;
 mod session;
 mod session_report;
@@ -14,6 +18,7 @@ use std::process::Stdio;
 
 use ::toolset::Profile;
 use anyhow::{Context, Result, bail};
+use clap::builder::PossibleValuesParser;
 
 use crate::cluster::{kubectl, layout};
 use crate::{demo, image, requirements, run};
@@ -37,10 +42,22 @@ pub enum Command {
     },
     /// Whole sessions, against kubectl exec and kubectl debug
     Session {
+        /// Which cases [default: all]
+        #[arg(value_name = "CASE", value_parser = PossibleValuesParser::new(session::names()))]
+        cases: Vec<String>,
         /// How often each is run
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
         rounds: u32,
     },
+    /// kpexec --local, against nsenter -a and ctr task exec
+    Local {
+        /// How often each way is taken
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+    },
+    /// Internal: what `local` measures on one node, on that node
+    #[command(hide = true)]
+    LocalRounds(local::Rounds),
     /// Internal: start programs, in a mount namespace made for it
     #[command(hide = true)]
     Start {
@@ -59,13 +76,23 @@ pub fn perform(command: &Command) -> Result<()> {
     match command {
         Command::Entry { rounds } => entry(*rounds),
         Command::Toolset { rounds } => toolset(*rounds),
-        Command::Session { rounds } => {
+        Command::Session { cases, rounds } => {
             requirements::check()?;
             check_cluster()?;
-            let samples = Samples::read(&watched(*rounds, || session::measure(*rounds))?)?;
-            println!("\n{}", session_report::report(&samples)?);
+            let cases = session::chosen(cases);
+            let output = watched(*rounds, || session::measure(*rounds, &cases))?;
+            println!("\n{}", session_report::report(&Samples::read(&output)?, &cases)?);
             Ok(())
         }
+        Command::Local { rounds } => {
+            requirements::check()?;
+            check_cluster()?;
+            demo::apply_pods("demo.yaml")?;
+            let samples = Samples::read(&watched(*rounds, || local::measure(*rounds))?)?;
+            println!("\n{}", local::report(&samples)?);
+            Ok(())
+        }
+        Command::LocalRounds(rounds) => rounds.measure(),
         Command::Start { rounds, trees } => start::measure(*rounds, trees),
     }
 }
@@ -88,7 +115,7 @@ fn entry(rounds: u32) -> Result<()> {
     check_cluster()?;
     let nsenter = run::find("nsenter").context("nsenter is not installed (util-linux)")?;
     demo::apply_pods("demo.yaml")?;
-    let id = container_id()?;
+    let id = container_id_of(POD)?;
     let pid = first_process(&id)?.with_context(|| format!("pod {POD} has no process"))?;
     let tools = crate::toolset::build(Profile::Standard)?.root;
 
@@ -125,10 +152,10 @@ fn watched(rounds: u32, bench: impl FnOnce() -> Result<String>) -> Result<String
 }
 
 /// The container's ID, without the runtime's name.
-fn container_id() -> Result<String> {
+fn container_id_of(pod: &str) -> Result<String> {
     let path = "jsonpath={.status.containerStatuses[0].containerID}";
-    let id = run::output(kubectl().args(["get", "pod", "--namespace=default", POD, "-o", path]))?;
-    let (_, id) = id.split_once("://").with_context(|| format!("pod {POD} has no container"))?;
+    let id = run::output(kubectl().args(["get", "pod", "--namespace=default", pod, "-o", path]))?;
+    let (_, id) = id.split_once("://").with_context(|| format!("pod {pod} has no container"))?;
     Ok(id.to_owned())
 }
 

@@ -33,7 +33,13 @@ impl Samples {
         let sorted = numbers.with_context(|| format!("the bench did not measure {way} {phase}"))?;
         // The smallest number that so many per cent are not above.
         let rank = |percent: usize| sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1];
-        Ok(Summary { count: sorted.len(), least: sorted[0], median: rank(50), p95: rank(95) })
+        Ok(Summary {
+            count: sorted.len(),
+            least: sorted[0],
+            median: rank(50),
+            p95: rank(95),
+            p99: rank(99),
+        })
     }
 }
 
@@ -48,6 +54,8 @@ pub struct Summary {
     pub median: u64,
     /// 95 per cent of them are not above it.
     pub p95: u64,
+    /// 99 per cent of them are not above it.
+    pub p99: u64,
 }
 
 /// With two decimals: microseconds as milliseconds, thousandths as a ratio.
@@ -72,13 +80,13 @@ mod tests {
     fn ranks_are_numbers_that_were_measured() {
         let text: String = (1..=20).rev().map(|n| format!("a b {n}\n")).collect();
         let summary = Samples::read(&text).unwrap().of("a", "b").unwrap();
-        assert_eq!(summary, Summary { count: 20, least: 1, median: 10, p95: 19 });
+        assert_eq!(summary, Summary { count: 20, least: 1, median: 10, p95: 19, p99: 20 });
     }
 
     #[test]
     fn one_number_is_all_of_them() {
         let summary = Samples::read("a b 7").unwrap().of("a", "b").unwrap();
-        assert_eq!(summary, Summary { count: 1, least: 7, median: 7, p95: 7 });
+        assert_eq!(summary, Summary { count: 1, least: 7, median: 7, p95: 7, p99: 7 });
     }
 
     #[test]

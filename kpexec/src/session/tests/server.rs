@@ -7,8 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt, stream};
 use kpexec_protocol::helper_server::{Helper, HelperServer};
 use kpexec_protocol::{
-    ClientMessage, Exit, Failure, Reason, ServerMessage, Started, client_message, exit,
-    server_message::Kind,
+    ClientMessage, Exit, Failure, FindAnswer, FindRequest, Reason, ServerMessage, Started,
+    client_message, exit, server_message::Kind,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -162,6 +162,13 @@ impl Helper for FakeHelper {
             run(&start.argv[0], messages, &replies, &vanish).await;
         });
         Ok(tonic::Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn find(
+        &self,
+        _: tonic::Request<FindRequest>,
+    ) -> Result<tonic::Response<FindAnswer>, Status> {
+        Err(Status::unimplemented("in a pod nobody asks"))
     }
 }
 

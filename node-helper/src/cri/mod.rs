@@ -2,21 +2,22 @@
 //! `ContainerStatus`, verbose, believed only as far as [`crate::target`] can
 //! confirm it.
 
+mod list;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
-use k8s_cri::v1::{
-    ContainerFilter, ContainerState, ContainerStateValue, ContainerStatusRequest,
-    ContainerStatusResponse, ListContainersRequest,
-};
+use k8s_cri::v1::{ContainerState, ContainerStatusRequest, ContainerStatusResponse};
 use serde::Deserialize;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use kpexec_protocol::Target;
+
+pub use list::Known;
 
 /// How long the runtime may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -175,32 +176,6 @@ impl Runtime {
                 _ => Error::Status(Box::new(status)),
             })?;
         read(target, response.into_inner())
-    }
-
-    /// Finds the running container of this name in a pod, given the pod's UID.
-    ///
-    /// # Errors
-    /// When the runtime does not tell.
-    pub async fn find(&mut self, pod_uid: &str, name: &str) -> Result<Option<Target>, Error> {
-        let state = ContainerStateValue { state: ContainerState::ContainerRunning.into() };
-        let labels = [(POD_UID, pod_uid), (CONTAINER_NAME, name)];
-        let filter = ContainerFilter {
-            state: Some(state),
-            label_selector: labels.map(|(name, value)| (name.into(), value.into())).into(),
-            ..ContainerFilter::default()
-        };
-        let request = ListContainersRequest { filter: Some(filter) };
-        let found = self.0.list_containers(request).await.map_err(Box::new)?.into_inner();
-        Ok(found.containers.into_iter().next().map(|container| {
-            let label = |name| container.labels.get(name).cloned().unwrap_or_default();
-            Target {
-                pod_namespace: label(POD_NAMESPACE),
-                pod_name: label(POD_NAME),
-                pod_uid: label(POD_UID),
-                container_name: label(CONTAINER_NAME),
-                container_id: container.id,
-            }
-        }))
     }
 }
 

@@ -1,0 +1,293 @@
+//! One table of what bytes, exit codes and signals have to do, run by kpexec and
+//! by `kubectl exec` against the same pods. kpexec must be right in each row;
+//! where kubectl is not, docs/against-kubectl.md says so, which is made of such a
+//! run: `KPEXEC_WRITE_DOCS=1 cargo test -p tests --test against_kubectl`.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use tests::command::{Output, kpexec, run_within, signal, wait};
+use tests::pod::{processes_with, wait_for_processes};
+use tests::{Cluster, kubectl};
+
+/// They have a shell of their own, which kubectl needs.
+const PODS: [&str; 2] = ["busybox", "busybox-crio"];
+
+/// Whatever takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(30);
+
+const MIB: usize = 1 << 20;
+
+/// One of the two.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Kpexec,
+    Kubectl,
+}
+
+impl Side {
+    /// `kpexec FLAGS POD -- WORDS`, or `kubectl exec` with the same.
+    fn command(self, flags: &[&str], pod: &str, words: &[&str]) -> Command {
+        let arguments = [flags, &[pod, "--"], words].concat();
+        if self == Self::Kpexec {
+            return kpexec(&arguments);
+        }
+        let kubeconfig = &Cluster::get().kubeconfig;
+        // As for kpexec: no signal is ignored, and the PID is that of kubectl.
+        let mut command = Command::new("env");
+        command.arg("--default-signal").arg(kubeconfig.with_file_name("bin").join("kubectl"));
+        command.arg("exec").args(arguments).env("KUBECONFIG", kubeconfig);
+        command
+    }
+
+    fn run(self, flags: &[&str], pod: &str, words: &[&str], stdin: &[u8]) -> Result<Output> {
+        let output = run_within(LIMIT, self.command(flags, pod, words), stdin);
+        // The command line, which is in the error, is not for the document.
+        output.map_err(|_| anyhow::anyhow!("it hangs, or cannot be started"))
+    }
+
+    fn shell(self, flags: &[&str], pod: &str, script: &str, stdin: &[u8]) -> Result<Output> {
+        self.run(flags, pod, &["sh", "-c", script], stdin)
+    }
+}
+
+/// What has to be so, and a look whether it is.
+type Row = (&'static str, fn(Side, &str) -> Result<()>);
+
+const TABLE: &[Row] = &[
+    ("16 MiB of random bytes go in and come back unchanged", unchanged),
+    ("stdin ends where it ends", |side, pod| {
+        let output = side.run(&["-i"], pod, &["wc", "-c"], b"12345")?;
+        is(&output.text(), "5")
+    }),
+    ("an empty stdin ends at once", |side, pod| {
+        is(&side.run(&["-i"], pod, &["wc", "-c"], b"")?.text(), "0")
+    }),
+    ("without -i there is no stdin", |side, pod| {
+        is(&side.run(&[], pod, &["wc", "-c"], b"12345")?.text(), "0")
+    }),
+    ("exit code 0", |side, pod| code(side, pod, "exit 0", 0)),
+    ("exit code 7", |side, pod| code(side, pod, "exit 7", 7)),
+    ("a command killed by SIGKILL is 137", |side, pod| code(side, pod, "kill -KILL $$", 137)),
+    ("a command killed by SIGTERM is 143", |side, pod| code(side, pod, "kill $$", 143)),
+    ("an exit code comes alone: no line of the client's own", |side, pod| {
+        let output = side.shell(&[], pod, "exit 3", b"")?;
+        is(&output.stderr, "")
+    }),
+    ("4 MiB of stdout and of stderr arrive whole and apart", apart),
+    ("what is written last arrives, 20 times of 20", |side, pod| {
+        (0..20).try_for_each(|_| {
+            let output = side.shell(&[], pod, "head -c 100000 /dev/zero; echo end", b"")?;
+            ensure!(output.stdout.len() == 100_004, "{} bytes came", output.stdout.len());
+            Ok(())
+        })
+    }),
+    ("a command that ends early does not wait for its stdin", |side, pod| {
+        let output = side.run(&["-i"], pod, &["head", "-c", "1"], &vec![b'x'; 64 * MIB])?;
+        is(&output.text(), "x")?;
+        let said = output.stderr.lines().last().unwrap_or_default();
+        ensure!(output.code() == 0, "exit code {}, {said:?}", output.code());
+        Ok(())
+    }),
+    ("`yes | head -1` ends at once, here and there", closed_reader),
+    ("both directions full, and then read", both_full),
+    ("SIGTERM to the client reaches the command", terminated),
+    ("a client that is killed leaves no process", killed),
+];
+
+fn is(found: &str, wanted: &str) -> Result<()> {
+    ensure!(found == wanted, "{found:?} instead of {wanted:?}");
+    Ok(())
+}
+
+fn code(side: Side, pod: &str, script: &str, wanted: i32) -> Result<()> {
+    let output = side.shell(&[], pod, script, b"")?;
+    ensure!(output.code() == wanted, "exit code {}", output.code());
+    Ok(())
+}
+
+fn random(count: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; count];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn unchanged(side: Side, pod: &str) -> Result<()> {
+    let bytes = random(16 * MIB)?;
+    let output = side.run(&["-i"], pod, &["cat"], &bytes)?;
+    ensure!(output.stdout.len() == bytes.len(), "{} bytes came back", output.stdout.len());
+    ensure!(output.stdout == bytes, "other bytes came back");
+    Ok(())
+}
+
+fn apart(side: Side, pod: &str) -> Result<()> {
+    let script = "head -c 4194304 /dev/zero & head -c 4194304 /dev/zero | tr '\\0' x >&2; wait";
+    let output = side.shell(&[], pod, script, b"")?;
+    let (out, err) = (output.stdout.len(), output.stderr.len());
+    ensure!((out, err) == (4 * MIB, 4 * MIB), "{out} bytes of stdout, {err} of stderr");
+    ensure!(output.stdout.iter().all(|byte| *byte == 0), "stdout has something of stderr");
+    ensure!(output.stderr.bytes().all(|byte| byte == b'x'), "stderr has something of stdout");
+    Ok(())
+}
+
+/// A mark that no other test, row or run has.
+fn mark(row: u32, side: Side, pod: &str) -> String {
+    let node = u32::from(pod == PODS[1]);
+    (86_000 + row * 10 + node * 2 + u32::from(side == Side::Kubectl)).to_string()
+}
+
+fn closed_reader(side: Side, pod: &str) -> Result<()> {
+    let mark = mark(1, side, pod);
+    let mut command = side.command(&[], pod, &["yes", &mark]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut client = command.spawn()?;
+    let mut stdout = client.stdout.take().context("stdout is a pipe")?;
+    stdout.read_exact(&mut [0; 6])?;
+    drop(stdout);
+    let ended = wait(&mut client, Duration::from_secs(5));
+    let gone = gone(&mark);
+    client.kill()?;
+    client.wait()?;
+    ended.context("the client goes on")?;
+    gone
+}
+
+fn both_full(side: Side, pod: &str) -> Result<()> {
+    let bytes = random(16 * MIB)?;
+    let mut command = side.command(&["-i"], pod, &["cat"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut client = command.spawn()?;
+    let mut stdin = client.stdin.take().context("stdin is a pipe")?;
+    let mut stdout = client.stdout.take().context("stdout is a pipe")?;
+    let input = bytes.clone();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    std::thread::sleep(Duration::from_secs(2));
+    let reader = std::thread::spawn(move || {
+        let mut output = Vec::new();
+        stdout.read_to_end(&mut output).map(|_| output)
+    });
+    let ended = wait(&mut client, LIMIT);
+    client.kill()?;
+    client.wait()?;
+    let output = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+    let _written = writer.join();
+    ended.with_context(|| format!("{} bytes came back", output.len()))?;
+    ensure!(output == bytes, "{} of {} bytes came back", output.len(), bytes.len());
+    Ok(())
+}
+
+/// Whether the command ends within 10 s; if not, it is ended here, by its PID.
+fn gone(mark: &str) -> Result<()> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while processes_with(mark)? > 0 {
+        if std::time::Instant::now() > deadline {
+            end(mark)?;
+            anyhow::bail!("the command goes on in the container");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn end(mark: &str) -> Result<()> {
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let command = std::fs::read(path.join("cmdline")).unwrap_or_default();
+        let mut words = command.split(|byte| *byte == 0);
+        let pid = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+        if let Some(pid) = pid.filter(|_| words.any(|word| word == mark.as_bytes())) {
+            // It may have ended meanwhile.
+            let _ended = signal(pid, Signal::KILL);
+        }
+    }
+    Ok(())
+}
+
+fn terminated(side: Side, pod: &str) -> Result<()> {
+    let mark = mark(2, side, pod);
+    let script = format!("trap 'exit 9' TERM; echo ready; sleep {mark} & wait");
+    let mut command = side.command(&[], pod, &["sh", "-c", &script]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut client = command.spawn()?;
+    // Before that the signal would be the client's own.
+    client.stdout.as_mut().context("stdout is a pipe")?.read_exact(&mut [0; 6])?;
+    wait_for_processes(&mark, 1)?;
+    signal(client.id(), Signal::TERM)?;
+    let status = wait(&mut client, LIMIT)?;
+    gone(&mark)?;
+    ensure!(status.code() == Some(9), "{status}, not the command's own code");
+    Ok(())
+}
+
+fn killed(side: Side, pod: &str) -> Result<()> {
+    let mark = mark(3, side, pod);
+    let mut command = side.command(&[], pod, &["sleep", &mark]);
+    let mut client = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    wait_for_processes(&mark, 1)?;
+    client.kill()?;
+    client.wait()?;
+    gone(&mark)
+}
+
+#[test]
+fn kpexec_is_right_in_every_row() -> Result<()> {
+    let mut wrong = String::new();
+    let mut rows = String::new();
+    for (what, look) in TABLE {
+        let mut theirs = Vec::new();
+        for pod in PODS {
+            if let Err(error) = look(Side::Kpexec, pod) {
+                writeln!(wrong, "{pod}: {what}: {error:#}")?;
+            }
+            theirs.push(look(Side::Kubectl, pod).err().map(|error| format!("{error:#}")));
+        }
+        let kubectls = verdict(&theirs[0], &theirs[1]);
+        writeln!(rows, "| {} | yes | {} |", cell(what), cell(&kubectls))?;
+    }
+    ensure!(wrong.is_empty(), "kpexec is wrong:\n{wrong}");
+    let document = document(&rows)?;
+    println!("{document}");
+    if std::env::var_os("KPEXEC_WRITE_DOCS").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/against-kubectl.md");
+        std::fs::write(path, document)?;
+    }
+    Ok(())
+}
+
+/// kubectl's part of a row: containerd's node and CRI-O's.
+fn verdict(containerd: &Option<String>, crio: &Option<String>) -> String {
+    match (containerd, crio) {
+        (None, None) => "yes".to_owned(),
+        (Some(one), Some(other)) if one == other => format!("**no**: {one}"),
+        (Some(one), Some(other)) => format!("**no**: {one}; on CRI-O: {other}"),
+        (Some(one), None) => format!("**no** on containerd: {one}"),
+        (None, Some(other)) => format!("**no** on CRI-O: {other}"),
+    }
+}
+
+/// In a table a bar would begin the next cell, and a line the next row.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+fn document(rows: &str) -> Result<String> {
+    let versions = kubectl(&["version", "-o", "json"])?;
+    let versions: serde_json::Value = serde_json::from_str(&versions)?;
+    let version = |part: &str| versions[part]["gitVersion"].as_str().unwrap_or("?").to_owned();
+    let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output()?;
+    Ok(format!(
+        "# Beside kubectl exec\n\n\
+         Made by `KPEXEC_WRITE_DOCS=1 cargo test -p tests --test against_kubectl` on {}, from one run\n\
+         of the same table by both, against a busybox pod on each node of the test cluster (containerd and\n\
+         CRI-O): kubectl {}, API server {}, streams over WebSocket v5. The test fails where\n\
+         kpexec is wrong.\n\n\
+         | | kpexec | kubectl exec |\n|---|---|---|\n{rows}",
+        String::from_utf8(date.stdout)?.trim(),
+        version("clientVersion"),
+        version("serverVersion"),
+    ))
+}
