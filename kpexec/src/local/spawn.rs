@@ -115,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_told_where_things_are_and_nothing_else() {
         let (_folder, place) = helper("echo $1,$KPEXEC_CRI_SOCKET,${KPEXEC_TOOLSET-x},$HOME,$PWD");
-        let (mut link, mut stream) = place.start_helper().unwrap();
+        let (mut link, mut stream) = place.start_helper(Duration::from_secs(30)).unwrap();
         let mut said = String::new();
         stream.read_to_string(&mut said).await.unwrap();
         assert_eq!(said, "serve,/x.sock,,,/\n");
@@ -125,7 +125,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_go_both_ways_and_its_log_is_kept() {
         let (_folder, place) = helper("cat; echo done >&2; exit 3");
-        let (mut link, stream) = place.start_helper().unwrap();
+        let (mut link, stream) = place.start_helper(Duration::from_secs(30)).unwrap();
         let (mut reader, mut writer) = tokio::io::split(stream);
         writer.write_all(b"hello").await.unwrap();
         let mut said = [0; 5];
@@ -140,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn a_helper_that_is_killed_is_told_as_such() {
         let (_folder, place) = helper("kill -KILL $$");
-        let (mut link, _stream) = place.start_helper().unwrap();
+        let (mut link, _stream) = place.start_helper(Duration::from_secs(30)).unwrap();
         let killed = End::Failure("the helper was ended by signal 9".into());
         assert_eq!(end(&mut link).await, killed);
     }
