@@ -72,9 +72,16 @@ impl Client {
 }
 
 /// Kills a client and gives what it has put out.
-fn kill(client: Child) -> Result<Vec<u8>> {
+fn kill(mut client: Child) -> Result<Vec<u8>> {
     signal(client.id(), Signal::KILL)?;
-    Ok(client.wait_with_output()?.stdout)
+    // Before anything is read: a write that waits for room would get it, and go on
+    // although its process is being killed.
+    client.wait()?;
+    let mut shown = Vec::new();
+    if let Some(mut stdout) = client.stdout.take() {
+        std::io::Read::read_to_end(&mut stdout, &mut shown)?;
+    }
+    Ok(shown)
 }
 
 #[test]

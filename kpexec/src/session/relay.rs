@@ -71,7 +71,9 @@ pub struct Local {
 
 /// Relays until the session ends, for us at least.
 pub async fn relay(session: &mut Session, local: Local) -> Result<Ended, SessionError> {
-    let Local { stdin, control, output, written } = local;
+    let Local { stdin, control, output, mut written } = local;
+    // Said at once: until then the helper does not keep the session.
+    written.iter_mut().for_each(watch::Receiver::mark_changed);
     let to_helper = session.to_helper.clone();
     // A client that comes back goes on where the one before was.
     let sent = session.started.resumed.as_ref().map_or(0, |resumed| resumed.stdin);

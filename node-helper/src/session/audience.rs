@@ -112,7 +112,8 @@ impl<'a> Audience<'a> {
         loop {
             tokio::select! {
                 () = gone(self.present.as_ref()) => {
-                    let Some(linger) = self.keep.filter(|linger| !linger.is_zero()) else {
+                    let linger = self.keep.filter(|linger| !linger.is_zero());
+                    let Some(linger) = linger.filter(|_| self.inlets.is_claimed()) else {
                         return Forsaken::Gone;
                     };
                     self.leave(State::Lost, Some(Instant::now() + linger));
@@ -263,6 +264,7 @@ async fn listen(
 ) {
     use client_message::Kind as Request;
     while let Ok(Some(message)) = requests.message().await {
+        inlets.claim();
         match message.kind {
             Some(Request::Stdin(bytes)) => inlets.stdin(bytes),
             Some(Request::Eof(_)) => inlets.close_stdin(),

@@ -1,6 +1,6 @@
 //! The tasks that carry bytes between the client and the command.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(super) struct Inlets {
     stdin: Mutex<Option<mpsc::UnboundedSender<Bytes>>>,
     /// How many bytes of stdin have come.
     received: AtomicU64,
+    /// Whether a client has said that it is there.
+    claimed: AtomicBool,
     terminal: Option<OwnedFd>,
 }
 
@@ -62,8 +64,13 @@ impl Pumps {
                 (vec![output], Some(write(input, outlet.clone())), Some(size))
             }
         };
-        let (stdin, received) = (Mutex::new(stdin), AtomicU64::new(0));
-        Self { output, ended, inlets: Arc::new(Inlets { stdin, received, terminal }) }
+        let inlets = Inlets {
+            stdin: Mutex::new(stdin),
+            received: AtomicU64::new(0),
+            claimed: AtomicBool::new(false),
+            terminal,
+        };
+        Self { output, ended, inlets: Arc::new(inlets) }
     }
 }
 
@@ -90,6 +97,17 @@ impl Inlets {
     /// How many bytes of stdin have come.
     pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// A client has heard that the command runs.
+    pub fn claim(&self) {
+        self.claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any has: one that was interrupted before does not know that there is
+    /// something to come back to.
+    pub fn is_claimed(&self) -> bool {
+        self.claimed.load(Ordering::Relaxed)
     }
 
     /// A size for the terminal, if there is one.
