@@ -1,5 +1,6 @@
 //! A session, connected with the terminal or the pipes here.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,7 +112,10 @@ impl Here {
     ) -> Result<u8, RunError> {
         let (control, controlled) = mpsc::channel(16);
         let progress = self.name.as_deref().and_then(Progress::open).map(Arc::new);
-        let first = session.started.resumed.as_ref().map_or(0, |resumed| resumed.output);
+        let resumed = session.started.resumed.as_ref();
+        let (first, again) = (resumed.map_or(0, |resumed| resumed.output), resumed.is_some());
+        // What another session of the same name has left there is no longer true.
+        progress.iter().for_each(|progress| progress.set(first));
         let (output, written) = spawn_output(first, progress.clone());
         let Written { bytes, end: written } = written;
         // Before raw mode, in which a line feed would not return to column one,
@@ -120,6 +124,10 @@ impl Here {
         let raw = raw.map_err(|source| local("switch the terminal to raw mode", source))?;
         if self.tty {
             tokio::spawn(follow_size(control.clone()));
+        }
+        if self.tty && again {
+            let control = control.clone();
+            tokio::spawn(async move { draw_anew(&control).await });
         }
         let (stdin, actions) = self.keyboard();
         let written_bytes = self.name.is_some().then_some(bytes);
@@ -145,15 +153,18 @@ impl Here {
         };
         // What was received last must be written before the exit code is given.
         let written = tokio::select! {
-            written = written => written.unwrap_or(Ok(())),
+            written = written => {
+                written.unwrap_or_else(|_| Err(io::Error::other("what writes it has ended")))
+            }
             signal = signals.next() => return Err(RunError::Interrupted(signal)),
         };
         drop(raw);
         // Even with -q: they say what is lost.
         session.notices.iter().for_each(|text| report::notice(text));
         let over = matches!(relayed, Ok(Ended::Command(_)) | Err(SessionError::Refused(_)));
-        if let Some(progress) = progress.filter(|_| over) {
-            progress.remove();
+        if over && self.name.is_some() {
+            session.end().await;
+            progress.iter().for_each(|progress| progress.remove());
         }
         match (relayed?, written) {
             (_, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),

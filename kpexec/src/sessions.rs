@@ -15,7 +15,7 @@ use crate::helper_pod::running;
 use crate::report;
 use crate::run::RunError;
 use crate::target;
-use crate::transport::{DialError, Dialer};
+use crate::transport::{DialError, Dialer, End};
 use crate::user::who_am_i;
 
 /// How long a helper may take to answer.
@@ -68,13 +68,17 @@ pub async fn sessions(sessions: &Sessions) -> Result<u8, RunError> {
 async fn ask(cluster: &Cluster, namespace: &str, helper: &str) -> Result<Vec<Record>, String> {
     let dialer = Dialer::to_start(cluster, namespace, helper, &[pod::LIST], PATIENCE);
     let answer = async {
-        let (_link, stream) = dialer.dial().await.map_err(|error| match error {
+        let (mut link, stream) = dialer.dial().await.map_err(|error| match error {
             DialError::NotYet(_) => "it is starting, or cannot be reached".to_owned(),
             DialError::Final(error) => error.to_string(),
         })?;
         let mut text = String::new();
         let read = stream.take(LONGEST).read_to_string(&mut text).await;
         read.map_err(|error| error.to_string())?;
+        match link.end(PATIENCE).await {
+            End::Success => {}
+            end => return Err(end.to_string()),
+        }
         text.lines()
             .map(|line| {
                 serde_json::from_str(line).map_err(|_| "it is of another version".to_owned())

@@ -153,7 +153,8 @@ enum Next {
     GiveUp,
 }
 
-fn is_runtime_away(error: &SessionError) -> bool {
+/// Whether the helper does not reach its container runtime.
+pub fn is_runtime_away(error: &SessionError) -> bool {
     matches!(error, SessionError::Refused(failure) if failure.reason() == Reason::Runtime)
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kpexec_protocol::pod::{RUN_FOLDER, SOCKET};
+use kpexec_protocol::pod::{ENDING, RUN_FOLDER, SOCKET};
 use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::io::{Errno, read, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
@@ -46,7 +46,10 @@ pub fn list() -> Errand {
 /// When there is no main process.
 pub fn main(errand: &Errand) -> io::Result<u8> {
     let socket = reach(&Path::new(RUN_FOLDER).join(SOCKET))?;
-    errand::send(socket.as_fd(), errand, &[stdin(), stdout(), stderr()])?;
+    match errand::send(socket.as_fd(), errand, &[stdin(), stdout(), stderr()]) {
+        Err(Errno::PIPE | Errno::CONNRESET) => return Ok(ENDING),
+        sent => sent?,
+    }
     let mut code = [0];
     match retry_on_intr(|| read(&socket, &mut code)) {
         Ok(1..) => Ok(code[0]),

@@ -124,7 +124,10 @@ fn what_nobody_took_is_kept_up_to_a_mebibyte() -> Result<()> {
         let script = "echo begun; sleep 3; seq 1000000 1499999; echo end >&2; exit 3";
         let first = client.start(&["--linger", "60s", pod, "--", "sh", "-c", script])?;
         client.session("attached")?;
-        kill(first)?;
+        // It has heard that it runs, and shown how it began.
+        std::thread::sleep(Duration::from_millis(1500));
+        let begun = kill(first)?;
+        assert_eq!(String::from_utf8(begun)?, "begun\n", "{pod}");
         let session = client.session("ended")?;
         let second = client.attach(&session, b"")?;
         assert_eq!(second.code(), 3, "{pod}");

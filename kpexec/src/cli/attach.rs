@@ -27,10 +27,6 @@ pub struct Attach {
     #[arg(long, value_name = "KEY", default_value = "~", value_parser = parse_escape)]
     pub escape_char: Escape,
 
-    /// Print nothing but the command's output, errors, and what is lost
-    #[arg(short, long, conflicts_with = "verbose")]
-    pub quiet: bool,
-
     /// Say what is done, and why it failed in full
     #[arg(short, long, action = ArgAction::SetTrue)]
     pub verbose: bool,

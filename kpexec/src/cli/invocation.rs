@@ -72,10 +72,10 @@ mod tests {
         for command in [Gc::command(), Attach::command(), Sessions::command()] {
             command.debug_assert();
         }
-        let Invocation::Attach(attach) = parse("kpexec attach 3f9c-7 -q").unwrap() else {
+        let Invocation::Attach(attach) = parse("kpexec attach 3f9c-7 -v").unwrap() else {
             panic!("a session");
         };
-        assert!(attach.quiet && attach.session.pod == "kpexec-3f9c");
+        assert!(attach.verbose && attach.session.pod == "kpexec-3f9c");
         assert!(matches!(parse("kpexec sessions").unwrap(), Invocation::Sessions(_)));
     }
 }

@@ -40,6 +40,7 @@ pub use local::LocalFlags;
 pub use share::{Background, ShareFlags, background_arguments};
 pub use tools::{ToolsFlags, Toolset};
 use value::Escape;
+pub use value::parse_session;
 pub use value::{EnvVar, SessionName, session_name};
 use value::{parse_duration, parse_env, parse_escape, parse_workdir};
 pub use view::{ViewFlags, Writes};

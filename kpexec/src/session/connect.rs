@@ -57,12 +57,7 @@ impl Session {
     /// Ends a session that is kept. A helper that does not answer soon keeps it, as
     /// long as it was told to.
     pub async fn end(&mut self) {
-        let end = ClientMessage { kind: Some(Kind::End(kpexec_protocol::End {})) };
-        if self.to_helper.try_send(end).is_ok() {
-            let ended = async { while let Ok(Some(_)) = self.from_helper.message().await {} };
-            // Then it is lost.
-            let _silent = timeout(END_PATIENCE, ended).await;
-        }
+        end(&self.to_helper, &mut self.from_helper).await;
     }
 
     /// The error for a stream that ended without a result.
@@ -73,6 +68,16 @@ impl Session {
             Way::Direct(connection) => connection.end().await,
             Way::Shared => self.from_helper.end(),
         })
+    }
+}
+
+/// Says that the session is to end, and waits until the helper has heard it.
+pub(super) async fn end(to_helper: &mpsc::Sender<ClientMessage>, from_helper: &mut FromHelper) {
+    let end = ClientMessage { kind: Some(Kind::End(kpexec_protocol::End {})) };
+    if to_helper.try_send(end).is_ok() {
+        let ended = async { while let Ok(Some(_)) = from_helper.message().await {} };
+        // Then it is lost.
+        let _silent = timeout(END_PATIENCE, ended).await;
     }
 }
 

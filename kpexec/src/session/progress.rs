@@ -3,9 +3,14 @@
 //! What cannot be written or read costs nothing but repeated output.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::OFlags;
+
+use crate::cli::parse_session;
+use crate::share::Folder;
 
 /// No helper lives longer, so no session does.
 const OLDEST: Duration = Duration::from_secs(24 * 3600);
@@ -16,7 +21,8 @@ const DIGITS: usize = 20;
 /// The file of one session.
 #[derive(Debug)]
 pub struct Progress {
-    path: PathBuf,
+    folder: Folder,
+    name: String,
     file: File,
 }
 
@@ -27,13 +33,15 @@ impl Progress {
     }
 
     fn open_in(folder: &Path, session: &str) -> Option<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).ok()?;
-        remove_old(folder);
-        let path = folder.join(session);
+        let folder = Folder::at(folder.to_owned());
+        let folder =
+            folder.inspect_err(|error| tracing::debug!(%error, "nothing is noted")).ok()?;
+        remove_old(&folder);
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(&path).ok()?;
-        Some(Self { path, file })
+        let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).ok()?;
+        let file = options.custom_flags(nofollow).open(folder.inside(session)).ok()?;
+        Some(Self { folder, name: session.to_owned(), file })
     }
 
     /// How many bytes an earlier client has put out, if there was one here.
@@ -52,7 +60,7 @@ impl Progress {
     /// The session has ended.
     pub fn remove(&self) {
         // It is removed with the old ones, then.
-        let _left = fs::remove_file(&self.path);
+        let _left = fs::remove_file(self.folder.inside(&self.name));
     }
 }
 
@@ -64,20 +72,26 @@ fn folder() -> Option<PathBuf> {
     Some(state?.join("kpexec/sessions"))
 }
 
-fn remove_old(folder: &Path) {
+fn remove_old(folder: &Folder) {
     let now = SystemTime::now();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(folder.inside("")).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| parse_session(name).is_ok());
+        if !is_ours {
+            continue;
+        }
         let written = entry.metadata().and_then(|metadata| metadata.modified());
         let age = written.ok().and_then(|written| now.duration_since(written).ok());
         if age.is_some_and(|age| age > OLDEST) {
             // The next one tries again.
-            let _left = fs::remove_file(entry.path());
+            let _left = fs::remove_file(folder.inside(&entry.file_name().to_string_lossy()));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -94,14 +108,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_is_removed() {
+    fn no_link_is_followed() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ours = folder.path().join("ours");
+        Progress::open_in(&ours, "3f9c-1").unwrap();
+        symlink(elsewhere.path().join("file"), ours.join("3f9c-7")).unwrap();
+        assert!(Progress::open_in(&ours, "3f9c-7").is_none());
+        assert!(!elsewhere.path().join("file").exists());
+        symlink(&ours, folder.path().join("link")).unwrap();
+        assert!(Progress::open_in(&folder.path().join("link"), "3f9c-1").is_none());
+    }
+
+    #[test]
+    fn what_is_old_is_removed_if_it_is_ours() {
         let folder = tempfile::tempdir().unwrap();
-        let open = |name| Progress::open_in(folder.path(), name).unwrap();
+        let ours = folder.path().join("ours");
+        let open = |name| Progress::open_in(&ours, name).unwrap();
         let long_ago = SystemTime::now() - OLDEST - Duration::from_secs(1);
-        open("old").file.set_modified(long_ago).unwrap();
-        open("new").set(1);
-        open("other");
-        assert!(!folder.path().join("old").exists());
-        assert!(folder.path().join("new").exists());
+        open("3f9c-7").file.set_modified(long_ago).unwrap();
+        File::create(ours.join("other")).unwrap().set_modified(long_ago).unwrap();
+        open("3f9c-8").set(1);
+        open("3f9c-9");
+        let there = |name| ours.join(name).exists();
+        assert!(!there("3f9c-7") && there("3f9c-8") && there("other"));
     }
 }

@@ -76,8 +76,9 @@ pub async fn relay(session: &mut Session, local: Local) -> Result<Ended, Session
     written.iter_mut().for_each(watch::Receiver::mark_changed);
     let to_helper = session.to_helper.clone();
     // A client that comes back goes on where the one before was.
-    let sent = session.started.resumed.as_ref().map_or(0, |resumed| resumed.stdin);
-    let (taken, told) = watch::channel(sent);
+    let resumed = session.started.resumed.as_ref();
+    let sent = resumed.map_or(0, |resumed| resumed.stdin);
+    let (taken, told) = watch::channel(resumed.map_or(0, |resumed| resumed.stdin_taken));
     let outgoing = Outgoing { to_helper, sent, taken: told, written };
     // Never waits for the other: a command that reads nothing can still write.
     tokio::select! {
@@ -171,25 +172,56 @@ impl Outgoing {
                 Some(control) = control.recv() => match control {
                     Control::Resize(size) => client_message::Kind::Resize(size),
                     Control::Signal(number) => client_message::Kind::Signal(number),
-                    Control::Detach => client_message::Kind::Detach(Detach {}),
+                    Control::Detach => {
+                        self.send_typed(&mut stdin).await;
+                        client_message::Kind::Detach(Detach {})
+                    }
                 },
-                Ok(()) = self.taken.changed(), if !room => continue,
-                bytes = changed(&mut self.written) => client_message::Kind::OutputTaken(bytes),
-                chunk = next(&mut stdin), if room => match chunk {
-                    Some(bytes) => {
-                        debug_assert!(bytes.len() <= CHUNK, "the protocol bounds stdin's pieces");
-                        self.sent += bytes.len() as u64;
-                        client_message::Kind::Stdin(bytes)
-                    }
-                    None => {
-                        stdin = None;
-                        client_message::Kind::Eof(Eof {})
-                    }
+                kind = self.stdin_or_taken(&mut stdin, room) => match kind {
+                    Some(kind) => kind,
+                    None => continue,
                 },
             };
             if self.to_helper.send(ClientMessage { kind: Some(kind) }).await.is_err() {
                 return std::future::pending().await;
             }
+        }
+    }
+}
+
+impl Outgoing {
+    /// Neither may keep the other waiting: keys must come through while there is
+    /// much output, and output must while there is much stdin. `None` if there is
+    /// room for stdin now.
+    async fn stdin_or_taken(
+        &mut self,
+        stdin: &mut Option<mpsc::Receiver<Bytes>>,
+        room: bool,
+    ) -> Option<client_message::Kind> {
+        Some(tokio::select! {
+            bytes = changed(&mut self.written) => client_message::Kind::OutputTaken(bytes),
+            Ok(()) = self.taken.changed(), if !room => return None,
+            chunk = next(stdin), if room => match chunk {
+                Some(bytes) => {
+                    debug_assert!(bytes.len() <= CHUNK, "the protocol bounds stdin's pieces");
+                    self.sent += bytes.len() as u64;
+                    client_message::Kind::Stdin(bytes)
+                }
+                None => {
+                    *stdin = None;
+                    client_message::Kind::Eof(Eof {})
+                }
+            },
+        })
+    }
+
+    /// Sends what was typed before we leave.
+    async fn send_typed(&mut self, stdin: &mut Option<mpsc::Receiver<Bytes>>) {
+        while let Some(bytes) = stdin.as_mut().and_then(|stdin| stdin.try_recv().ok()) {
+            self.sent += bytes.len() as u64;
+            let kind = Some(client_message::Kind::Stdin(bytes));
+            // A stream that takes nothing any more is seen by `receive`.
+            let _lost = self.to_helper.send(ClientMessage { kind }).await;
         }
     }
 }

@@ -107,6 +107,7 @@ pub async fn pass_on(
     log: impl Fn() -> String,
 ) {
     let Session { to_helper, mut from_helper, way, .. } = session;
+    let to_helper_last = to_helper.clone();
     let from_client = async {
         while let Ok(Some(request)) = requests.message().await {
             if let Some(share_request::Kind::Message(message)) = request.kind
@@ -127,10 +128,18 @@ pub async fn pass_on(
                 }),
             };
             let last = is_last(&answer);
+            let over = last && !is_left(&answer);
             if last {
                 say(answers, Answer::Log(log())).await;
             }
-            if !say(answers, answer).await || last {
+            if !say(answers, answer).await {
+                return;
+            }
+            if over {
+                // The helper keeps its last word until it was heard.
+                super::connect::end(&to_helper_last, &mut from_helper).await;
+            }
+            if last {
                 return;
             }
         }
@@ -140,6 +149,16 @@ pub async fn pass_on(
         () = to_client => {}
         // Noticed also while the command says nothing.
         () = answers.closed() => {}
+    }
+}
+
+/// Whether the session goes on, or nobody is left to be told anything.
+fn is_left(answer: &Answer) -> bool {
+    match answer {
+        Answer::Message(message) => {
+            matches!(message.kind, Some(server_message::Kind::Detached(_)))
+        }
+        _ => true,
     }
 }
 

@@ -14,6 +14,7 @@ use super::ShareError;
 
 /// An open folder. Paths into it go by the descriptor, so that it stays the one
 /// that was checked, and so that they fit into a socket's address.
+#[derive(Debug)]
 pub struct Folder {
     fd: OwnedFd,
     path: PathBuf,
@@ -27,7 +28,8 @@ impl Folder {
         Self::at(path)
     }
 
-    fn at(path: PathBuf) -> Result<Self, ShareError> {
+    /// The same of this one.
+    pub fn at(path: PathBuf) -> Result<Self, ShareError> {
         let failed = |path: &Path, source: io::Error| {
             let path = path.to_owned();
             ShareError::Folder { path, source }

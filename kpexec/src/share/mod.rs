@@ -31,6 +31,7 @@ const FRAME: u32 = 2 * kpexec_protocol::CHUNK as u32;
 
 pub use background::{background, leave_the_foreground};
 pub use client::run;
+pub use folder::Folder;
 pub use stop::stop;
 pub use told::Told;
 

@@ -41,7 +41,14 @@ async fn carry(
 ) {
     let mut waiting = VecDeque::new();
     let mut length = 0;
+    let mut leaving = false;
     loop {
+        // Behind the keys that were typed before.
+        if leaving && waiting.is_empty() {
+            leaving = false;
+            // Nobody hears it once the session is over.
+            let _over = actions.send(Action::Detach);
+        }
         tokio::select! {
             bytes = typed.recv(), if length < MOST => {
                 let Some(bytes) = bytes else { break };
@@ -51,9 +58,7 @@ async fn carry(
                             let (keys, leave) = detach.read(&typed);
                             length += keys.len();
                             waiting.extend(Some(keys).filter(|keys| !keys.is_empty()));
-                            if leave && actions.send(Action::Detach).is_err() {
-                                return;
-                            }
+                            leaving |= leave;
                         }
                         // Nobody hears it once the session is over.
                         Typed::Action(action) => drop(actions.send(action)),

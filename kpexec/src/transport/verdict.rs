@@ -4,6 +4,11 @@ use super::carry::End;
 use crate::api_error::ApiError;
 use crate::helper_pod::PROGRAM;
 
+/// [`kpexec_protocol::pod::ENDING`], as the server writes it.
+const ENDING: &str = "75";
+/// 128 + SIGKILL.
+const KILLED: &str = "137";
+
 /// Whether asking again makes sense.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Readiness {
@@ -33,6 +38,11 @@ pub fn of_refusal(error: &ApiError) -> Readiness {
 /// Judges an exec that was accepted, but ended before the helper spoke.
 pub fn of_silent_end(end: &End) -> Readiness {
     match end {
+        // It is about to end, or was killed before it said a word: then there is
+        // another one soon, or the pod says why not.
+        End::ExitCode { code, message } if code == ENDING || code == KILLED => {
+            Readiness::Unreachable(message.clone())
+        }
         // It ran and ended: it will again.
         End::Success | End::ExitCode { .. } => Readiness::Final,
         End::Failure(message) if is_missing_program(message) => Readiness::Final,
@@ -111,6 +121,15 @@ mod tests {
         assert_eq!(refusal(500, dialing), unreachable(dialing));
         assert_eq!(of_silent_end(&End::Failure(dialing.into())), unreachable(dialing));
         assert_eq!(of_silent_end(&End::Lost("reset".into())), unreachable("reset"));
+    }
+
+    #[test]
+    fn a_helper_that_is_about_to_end_is_followed_by_another() {
+        assert_eq!(ENDING, kpexec_protocol::pod::ENDING.to_string());
+        for code in [ENDING, KILLED] {
+            let end = End::ExitCode { code: code.into(), message: "x".into() };
+            assert_eq!(of_silent_end(&end), Readiness::Unreachable("x".into()));
+        }
     }
 
     #[test]

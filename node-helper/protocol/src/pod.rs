@@ -11,6 +11,10 @@ pub const SUPERVISE: &str = "supervise";
 /// silent is given up, and the name of a session to come back to, if any.
 pub const CONNECT: &str = "connect";
 
+/// What [`CONNECT`] exits with when the helper is about to end: EX_TEMPFAIL of
+/// sysexits.h.
+pub const ENDING: u8 = 75;
+
 /// The role that is started by exec to list the helper's sessions on stdout, a
 /// JSON object in each line.
 pub const LIST: &str = "list";

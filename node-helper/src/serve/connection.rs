@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
@@ -27,28 +28,33 @@ pub(super) struct Connection {
 
 /// As long as this is held, what this process says goes to a client's stderr, if
 /// no other client came later.
-struct Stderr {
-    number: u32,
-    before: OwnedFd,
-}
+struct Stderr(u32);
 
 /// How often stderr was a client's.
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 
+/// What it was before the first.
+static BEFORE: OnceLock<OwnedFd> = OnceLock::new();
+
 impl Stderr {
     fn take(new: &OwnedFd) -> io::Result<Self> {
-        let before = stderr().try_clone_to_owned()?;
+        if BEFORE.get().is_none() {
+            // It is set by nobody else: there is one thread.
+            let _set = BEFORE.set(stderr().try_clone_to_owned()?);
+        }
         dup2_stderr(new)?;
-        Ok(Self { number: TAKEN.fetch_add(1, Ordering::Relaxed) + 1, before })
+        Ok(Self(TAKEN.fetch_add(1, Ordering::Relaxed) + 1))
     }
 }
 
 impl Drop for Stderr {
     /// The runtime waits for a stream's last holder.
     fn drop(&mut self) {
-        if TAKEN.load(Ordering::Relaxed) == self.number {
+        if let Some(before) = BEFORE.get()
+            && TAKEN.load(Ordering::Relaxed) == self.0
+        {
             // What was there before can be used still, or is of no use.
-            let _unused = dup2_stderr(&self.before);
+            let _unused = dup2_stderr(before);
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::failure::tell;
 use crate::find;
 use crate::session::{self, Context, Sessions};
 use crate::supervise::errand::Caller;
@@ -82,17 +83,12 @@ pub fn main(keepalive: Option<&OsStr>) -> Result<(), Error> {
     run(context, keepalive, |present| Connection::new(input, output, present), None)
 }
 
-/// In a copy of the main process, its `number`th: serves the client of `caller`,
-/// and those that come by `way` for sessions that are kept.
+/// In a copy of the main process: serves the client of `caller`, and those that
+/// come by `way` for sessions that are kept.
 ///
 /// # Errors
 /// As [`main`].
-pub fn serve_caller(
-    context: &Context,
-    number: u32,
-    caller: Caller,
-    way: OwnedFd,
-) -> Result<(), Error> {
+pub fn serve_caller(context: &Context, caller: Caller, way: OwnedFd) -> Result<(), Error> {
     let mut context = context.clone();
     let keepalive = match caller.errand.keepalive {
         0 => KEEPALIVE,
@@ -100,7 +96,7 @@ pub fn serve_caller(
     };
     context.own(keepalive).map_err(prepare("read who it is"))?;
     let note = way.try_clone().map_err(prepare("reach the main process"))?;
-    context.sessions = Sessions::of_server(number, note);
+    context.sessions = Sessions::of_server(std::process::id(), note);
     run(context, keepalive, |present| Connection::of_caller(caller, present), Some(way))
 }
 
@@ -174,8 +170,12 @@ async fn take_callers(
         // The main process has ended, or sends what we do not know.
         let caller = caller?;
         let Some(present) = door.enter() else { return Ok(()) };
-        // The server is there as long as this task is.
-        let _open = connections.send(Connection::of_caller(caller, present));
+        match Connection::of_caller(caller, present) {
+            // The server is there as long as this task is.
+            Ok(connection) => drop(connections.send(Ok(connection))),
+            // It is this client's alone, and no end of the server.
+            Err(error) => tell(&format!("cannot serve a client: {error}")),
+        }
     }
 }
 

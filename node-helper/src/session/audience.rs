@@ -148,24 +148,20 @@ impl<'a> Audience<'a> {
         let outlet = self.outlet.clone();
         match outlet {
             Outlet::Direct(answers) => drop(say(&answers, last).await),
-            Outlet::Kept(kept) => loop {
-                tokio::select! {
-                    client = kept.all_sent() => {
-                        if say(&client, last.clone()).await {
-                            return;
-                        }
-                        kept.detach();
-                    }
-                    _forsaken = self.until_forsaken() => return,
-                }
+            // It answers with `End`, or has not heard it.
+            Outlet::Kept(kept) => tokio::select! {
+                never = kept.say_last(last) => match never {},
+                _forsaken = self.until_forsaken() => {}
             },
         }
     }
 
     /// Tells the client that is there at once.
-    pub async fn say_now(&self, last: Kind) {
+    pub fn say_now(&self, last: Kind) {
         if let Some(Present { answers, .. }) = &self.present {
-            say(answers, last).await;
+            let answers = answers.clone();
+            // One that takes nothing must not hold up the command's end.
+            tokio::spawn(async move { say(&answers, last).await });
         }
     }
 
@@ -212,6 +208,7 @@ impl<'a> Audience<'a> {
             output: first,
             lost,
             stdin: self.inlets.received(),
+            stdin_taken: self.inlets.taken(),
             stdin_open: self.inlets.stdin_is_open(),
             terminal: self.inlets.has_terminal(),
         };
@@ -232,6 +229,11 @@ impl<'a> Audience<'a> {
             let _ended = kill_process_group(group, signal);
         }
     }
+}
+
+/// Tells a client that came too late.
+pub(super) fn refuse(client: &Client, session: &str) {
+    tell(&client.answers, last_word::no_session(session));
 }
 
 /// Waits until the client has gone; for ever, if none is there.

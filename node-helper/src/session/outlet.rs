@@ -36,6 +36,8 @@ struct State {
     taken: u64,
     /// The number of the byte that the client gets next.
     next: u64,
+    /// The highest number that was ever sent.
+    most: u64,
     /// Changes with the client.
     generation: u64,
 }
@@ -67,10 +69,14 @@ impl Outlet {
         match self {
             Self::Direct(answers) => say(answers, kind).await,
             Self::Kept(kept) => {
-                let client = kept.lock().client.clone();
+                let (client, generation) = kept.client();
                 if let Some(answers) = client {
-                    // Whether it has gone is noticed elsewhere.
-                    say(&answers, kind).await;
+                    // Whether it has gone is noticed elsewhere, and one that hangs
+                    // must not hold up the next.
+                    tokio::select! {
+                        _there = say(&answers, kind) => {}
+                        () = kept.replaced(generation) => {}
+                    }
                 }
                 true
             }
@@ -154,7 +160,9 @@ impl Kept {
         let mut resumption = Resumption { first: 0, lost: 0 };
         self.update(|state| {
             let start = state.ring.start();
-            let wanted = from.unwrap_or(state.taken).min(state.ring.end());
+            // More than anybody was sent is of another session of the same name.
+            let known = from.filter(|from| *from <= state.most);
+            let wanted = known.unwrap_or(state.taken);
             resumption =
                 Resumption { first: wanted.max(start), lost: start.saturating_sub(wanted) };
             state.next = resumption.first;
@@ -172,8 +180,21 @@ impl Kept {
         });
     }
 
-    /// Waits until a client has been sent everything; gives it.
-    pub async fn all_sent(&self) -> Answers {
+    /// Tells each client that comes, once it has been sent everything. Never ends:
+    /// whether it was heard is for the client to say.
+    pub async fn say_last(&self, last: Kind) -> std::convert::Infallible {
+        loop {
+            let (client, generation) = self.all_sent().await;
+            tokio::select! {
+                _there = say(&client, last.clone()) => {}
+                () = self.replaced(generation) => continue,
+            }
+            self.replaced(generation).await;
+        }
+    }
+
+    /// Waits until a client has been sent everything.
+    async fn all_sent(&self) -> (Answers, u64) {
         let mut changed = self.changed.subscribe();
         loop {
             {
@@ -181,9 +202,22 @@ impl Kept {
                 if let Some(client) = &state.client
                     && state.next == state.ring.end()
                 {
-                    return client.clone();
+                    return (client.clone(), state.generation);
                 }
             }
+            let _changed = changed.changed().await;
+        }
+    }
+
+    fn client(&self) -> (Option<Answers>, u64) {
+        let state = self.lock();
+        (state.client.clone(), state.generation)
+    }
+
+    /// Waits until there is another client than that of `generation`, or none.
+    async fn replaced(&self, generation: u64) {
+        let mut changed = self.changed.subscribe();
+        while self.lock().generation == generation {
             let _changed = changed.changed().await;
         }
     }
@@ -226,6 +260,7 @@ impl Sending {
             }
             if sent {
                 state.next = self.end;
+                state.most = state.most.max(self.end);
             } else {
                 state.client = None;
                 state.generation += 1;
@@ -286,6 +321,9 @@ mod tests {
         assert_eq!(kept.attach(third, Some(6)), Resumption { first: 6, lost: 0 });
         assert_eq!(next(&mut from_third).await, "three");
         kept.all_sent().await;
+        // What nobody can have is no claim.
+        let (fourth, _from) = client();
+        assert_eq!(kept.attach(fourth, Some(99)), Resumption { first: 3, lost: 0 });
     }
 
     #[tokio::test]

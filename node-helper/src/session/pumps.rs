@@ -41,6 +41,8 @@ pub(super) struct Inlets {
     stdin: Mutex<Option<mpsc::UnboundedSender<Bytes>>>,
     /// How many bytes of stdin have come.
     received: AtomicU64,
+    /// How many of them the command has taken.
+    taken: Arc<AtomicU64>,
     /// Whether a client has said that it is there.
     claimed: AtomicBool,
     terminal: Option<OwnedFd>,
@@ -52,21 +54,23 @@ impl Pumps {
         let read_all = |from: Box<dyn AsyncRead + Send + Unpin>, stream| {
             tokio::spawn(read(from, outlet.clone(), stream, ended.subscribe()))
         };
+        let taken = Arc::new(AtomicU64::new(0));
         let (output, stdin, terminal) = match streams {
             Streams::Pipes { stdin, stdout, stderr } => {
                 let stdout = read_all(Box::new(stdout), Stream::Stdout);
                 let stderr = read_all(Box::new(stderr), Stream::Stderr);
-                let stdin = stdin.map(|stdin| write(stdin, outlet.clone()));
+                let stdin = stdin.map(|stdin| write(stdin, outlet.clone(), taken.clone()));
                 (vec![stdout, stderr], stdin, None)
             }
             Streams::Terminal { input, output, size } => {
                 let output = read_all(Box::new(output), Stream::Stdout);
-                (vec![output], Some(write(input, outlet.clone())), Some(size))
+                (vec![output], Some(write(input, outlet.clone(), taken.clone())), Some(size))
             }
         };
         let inlets = Inlets {
             stdin: Mutex::new(stdin),
             received: AtomicU64::new(0),
+            taken,
             claimed: AtomicBool::new(false),
             terminal,
         };
@@ -108,6 +112,11 @@ impl Inlets {
     /// something to come back to.
     pub fn is_claimed(&self) -> bool {
         self.claimed.load(Ordering::Relaxed)
+    }
+
+    /// How many of them the command has taken.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// A size for the terminal, if there is one.
@@ -160,6 +169,7 @@ async fn silence(ended: &mut watch::Receiver<bool>) {
 fn write(
     mut to: impl AsyncWrite + Unpin + Send + 'static,
     outlet: Outlet,
+    total: Arc<AtomicU64>,
 ) -> mpsc::UnboundedSender<Bytes> {
     let (sender, mut receiver) = mpsc::unbounded_channel::<Bytes>();
     tokio::spawn(async move {
@@ -171,6 +181,7 @@ fn write(
                 return;
             }
             taken += bytes.len() as u64;
+            total.store(taken, Ordering::Relaxed);
             if receiver.is_empty() || taken - told >= TOLD_EACH {
                 told = taken;
                 if !outlet.tell(Kind::StdinTaken(taken)).await {

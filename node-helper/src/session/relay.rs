@@ -66,7 +66,7 @@ pub(super) async fn relay(
         () = command.ended_untold() => Told::TooLate,
         forsaken = audience.until_forsaken() => {
             if forsaken == Forsaken::PodEnds {
-                audience.say_now(pod_ends()).await;
+                audience.say_now(pod_ends());
             }
             shim.end(&context.procfs, &hang_up(context.grace)).await;
             return;

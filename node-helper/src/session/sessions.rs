@@ -37,7 +37,8 @@ pub struct Sessions(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The server's number in this helper.
+    /// The server's PID: sessions are named after it, so that those of a helper that
+    /// has the name of an earlier one have others.
     server: u32,
     /// How many sessions it has had.
     made: u32,
@@ -84,7 +85,7 @@ struct Record {
 }
 
 impl Sessions {
-    /// In a server: its number, and where it tells of its sessions.
+    /// In a server: its PID, and where it tells of its sessions.
     pub fn of_server(server: u32, way: OwnedFd) -> Self {
         Self(Arc::new(Mutex::new(Inner { server, way: Some(way), ..Inner::default() })))
     }
@@ -179,6 +180,10 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        self.visits.close();
+        while let Ok(Visit::Client(client, _)) = self.visits.try_recv() {
+            super::audience::refuse(&client, &self.record.session);
+        }
         let session = self.record.session.clone();
         self.sessions.lock().running.remove(&session);
         self.sessions.send(Note { session, record: String::new() });

@@ -13,7 +13,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kpexec_protocol::pod::{HOLD_FOLDER, IDLE_SECONDS, RUN_FOLDER, SOCKET, TOOLS_POD};
+use kpexec_protocol::pod::{self, HOLD_FOLDER, IDLE_SECONDS, RUN_FOLDER, SOCKET, TOOLS_POD};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -49,6 +49,9 @@ const FAREWELL: Duration = Duration::from_secs(8);
 /// How often it looks whether what it cannot wait for has come.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long those who are there have to end, where there is no room for more.
+const LET_GO: Duration = Duration::from_millis(100);
+
 /// More than clients that come at the same moment.
 const BACKLOG: i32 = 256;
 
@@ -82,7 +85,7 @@ pub fn main() -> Result<(), Error> {
     let folder = run_folder().map_err(call("make a place for its socket"))?;
     let listener = listener(&folder.join(SOCKET)).map_err(call("listen"))?;
     let mut supervisor =
-        Supervisor { context, listener, signals, servers: Registry::new(), made: 0, sweeper: None };
+        Supervisor { context, listener, signals, servers: Registry::new(), sweeper: None };
     supervisor.sweep();
     supervisor.run()
 }
@@ -128,8 +131,6 @@ struct Supervisor {
     signals: SignalFd,
     /// Each with our end of the socket that leads to it.
     servers: Registry<OwnedFd>,
-    /// How many there were.
-    made: u32,
     /// The process that sweeps up, while it runs.
     sweeper: Option<i32>,
 }
@@ -192,7 +193,15 @@ impl Supervisor {
 
     /// Takes what is wanted from whoever has connected.
     fn admit(&mut self) {
-        let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
+        let socket = match accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            Ok(socket) => socket,
+            Err(Errno::AGAIN | Errno::CONNABORTED) => return,
+            Err(errno) => {
+                tell(&format!("nobody can be let in: {errno}"));
+                // There are no descriptors left: whoever waits would wake us at once.
+                return std::thread::sleep(LET_GO);
+            }
+        };
         let caller = match errand::receive(socket) {
             Ok(caller) => caller,
             Err(errno) => return tell(&format!("no errand came: {errno}")),
@@ -213,6 +222,14 @@ impl Supervisor {
         }
     }
 
+    /// Tells whoever connects that we are about to end.
+    fn turn_away(&self) {
+        if let Ok(socket) = accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            // It may have gone.
+            let _gone = rustix::io::write(socket, &[pod::ENDING]);
+        }
+    }
+
     /// Makes a server for a client.
     fn serve(&mut self, caller: Caller) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -221,7 +238,6 @@ impl Supervisor {
             Ok(pair) => pair,
             Err(errno) => return tell(&format!("cannot serve a client: {errno}")),
         };
-        self.made += 1;
         let mut child = Some((caller, theirs));
         let forked =
             fork_into(|| child.take().map_or(1, |(caller, way)| self.become_server(caller, way)));
@@ -238,7 +254,7 @@ impl Supervisor {
         let unblocked = mask().thread_unblock();
         let result = unblocked
             .map_err(call("listen to signals"))
-            .and_then(|()| Ok(serve::serve_caller(&self.context, self.made, caller, way)?));
+            .and_then(|()| Ok(serve::serve_caller(&self.context, caller, way)?));
         result.map_or_else(
             |error| {
                 tell(&format!("node-helper: {}", chain(&error)));
@@ -301,10 +317,10 @@ impl Supervisor {
             };
             let pid = pid.as_raw();
             self.servers.remove(pid);
+            // After the sweeper too: what was left meanwhile it has not seen.
+            ended = true;
             if self.sweeper == Some(pid) {
                 self.sweeper = None;
-            } else {
-                ended = true;
             }
         }
         if ended {
@@ -339,10 +355,14 @@ impl Supervisor {
         }
         let deadline = Instant::now() + FAREWELL;
         while !self.servers.is_empty() && Instant::now() < deadline {
-            if self.wait(Some(TICK)).is_err() {
-                return;
+            let Ok(events) = self.wait(Some(TICK)) else { return };
+            for event in events {
+                match event {
+                    Event::Caller => self.turn_away(),
+                    Event::Note(server) => self.listen_to(server),
+                    Event::Signal => drop(self.told_to_end()),
+                }
             }
-            self.told_to_end();
         }
     }
 }
