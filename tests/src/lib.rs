@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod command;
 pub mod faults;
+pub mod helper;
 pub mod namespace;
 pub mod node;
 pub mod pod;
@@ -14,6 +15,7 @@ pub mod tmux;
 
 pub use cluster::{Cluster, kubectl};
 pub use command::{Output, kpexec};
+pub use helper::Helper;
 pub use namespace::Namespace;
 pub use node::Node;
 pub use pod::Pod;

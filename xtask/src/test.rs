@@ -23,7 +23,8 @@ const LONG_VARIABLE: &str = "KPEXEC_LONG";
 #[derive(clap::Args)]
 pub struct Options {
     /// Also what takes minutes: the cluster killed at many moments of `up`, the
-    /// full toolset built twice, the nodes' links down for a minute
+    /// full toolset built twice, the nodes' links down for a minute, 200 sessions at
+    /// once for five
     #[arg(long)]
     long: bool,
 }

@@ -284,6 +284,10 @@ async fn replaced(
 }
 
 #[cfg(test)]
+#[path = "outlet_random.rs"]
+mod random;
+
+#[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;
 

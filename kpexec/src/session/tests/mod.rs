@@ -1,5 +1,7 @@
 //! Sessions over a real WebSocket with a real gRPC server inside.
 
+mod machine;
+mod random;
 mod server;
 
 use std::time::Duration;

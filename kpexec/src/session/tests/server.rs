@@ -18,6 +18,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tonic::{Status, Streaming};
 
+use super::random;
+
 /// What the server does with one connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Answer {
@@ -143,7 +145,7 @@ struct FakeHelper {
     vanish: Arc<Notify>,
 }
 
-type Replies = mpsc::Sender<Result<ServerMessage, Status>>;
+pub type Replies = mpsc::Sender<Result<ServerMessage, Status>>;
 
 #[tonic::async_trait]
 impl Helper for FakeHelper {
@@ -172,7 +174,7 @@ impl Helper for FakeHelper {
     }
 }
 
-async fn say(replies: &Replies, kind: Kind) {
+pub async fn say(replies: &Replies, kind: Kind) {
     // The client may have gone; the test judges what it saw.
     let _ = replies.send(Ok(ServerMessage { kind: Some(kind) })).await;
 }
@@ -195,6 +197,9 @@ async fn run(
     let identity = "uid 0 of the fake".into();
     let notices = vec!["a notice".into()];
     say(replies, Kind::Started(Started { identity, notices, ..Started::default() })).await;
+    if let Some(seed) = random::seed_of(command) {
+        return random::play(seed, messages, replies, vanish).await;
+    }
     let mut status = exit::Status::Code(0);
     match command {
         b"cat" => {
