@@ -16,7 +16,7 @@ type Messages = mpsc::Receiver<Result<ServerMessage, tonic::Status>>;
 /// What the command writes: each byte follows from its number, and so does its
 /// stream.
 fn byte(number: u64) -> (Stream, u8) {
-    let stream = if number / 700 % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
+    let stream = if (number / 700).is_multiple_of(3) { Stream::Stderr } else { Stream::Stdout };
     (stream, (number % 251) as u8)
 }
 
