@@ -156,15 +156,23 @@ impl Here {
             written = written => {
                 written.unwrap_or_else(|_| Err(io::Error::other("what writes it has ended")))
             }
-            signal = signals.next() => return Err(RunError::Interrupted(signal)),
+            signal = signals.next() => {
+                if self.name.is_some() && signal != Signal::HUP {
+                    session.end().await;
+                }
+                return Err(RunError::Interrupted(signal));
+            }
         };
         drop(raw);
         // Even with -q: they say what is lost.
         session.notices.iter().for_each(|text| report::notice(text));
-        let over = matches!(relayed, Ok(Ended::Command(_)) | Err(SessionError::Refused(_)));
-        if over && self.name.is_some() {
+        let ended = matches!(relayed, Ok(Ended::Command(_)));
+        if self.name.is_some() && (ended || matches!(relayed, Err(SessionError::Refused(_)))) {
             session.end().await;
-            progress.iter().for_each(|progress| progress.remove());
+        }
+        // One that was taken over by another client goes on.
+        if let Some(progress) = progress.filter(|_| ended) {
+            progress.remove();
         }
         match (relayed?, written) {
             (_, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),

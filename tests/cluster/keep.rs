@@ -143,6 +143,29 @@ fn what_nobody_took_is_kept_up_to_a_mebibyte() -> Result<()> {
 }
 
 #[test]
+fn what_a_lost_client_was_sent_and_has_not_put_out_is_kept() -> Result<()> {
+    let client = Client::new("unread")?;
+    let whole: String = (0..100_000).map(|number| format!("{number}\n")).collect();
+    for (pod, mark) in BOTH_NODES.into_iter().zip(["87021", "87022"]) {
+        // Nobody reads what the client writes: the rest is on the way when the
+        // command ends.
+        let script = "sleep 2; seq 0 99999; exit 7";
+        let first = client.start(&["--linger", "60s", pod, "--", "sh", "-c", script, mark])?;
+        let session = client.session("attached")?;
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(tests::pod::processes_with(mark)?, 0, "{pod}: it still runs");
+        let mut all = kill(first)?;
+        ensure!(!all.is_empty() && all.len() < whole.len(), "{pod}: {} bytes", all.len());
+        let second = client.attach(&session, b"")?;
+        assert_eq!((second.code(), second.stderr.as_str()), (7, ""), "{pod}");
+        all.extend(second.stdout);
+        ensure!(all == whole.as_bytes(), "{pod}: {} bytes, not {}", all.len(), whole.len());
+        assert_eq!(client.sessions()?.len(), 0, "{pod}");
+    }
+    Ok(())
+}
+
+#[test]
 fn input_goes_on_too() -> Result<()> {
     let client = Client::new("input")?;
     for pod in BOTH_NODES {

@@ -74,11 +74,13 @@ impl Session {
 /// Says that the session is to end, and waits until the helper has heard it.
 pub(super) async fn end(to_helper: &mpsc::Sender<ClientMessage>, from_helper: &mut FromHelper) {
     let end = ClientMessage { kind: Some(Kind::End(kpexec_protocol::End {})) };
-    if to_helper.try_send(end).is_ok() {
-        let ended = async { while let Ok(Some(_)) = from_helper.message().await {} };
-        // Then it is lost.
-        let _silent = timeout(END_PATIENCE, ended).await;
-    }
+    let ended = async {
+        if to_helper.send(end).await.is_ok() {
+            while let Ok(Some(_)) = from_helper.message().await {}
+        }
+    };
+    // Then it is lost.
+    let _silent = timeout(END_PATIENCE, ended).await;
 }
 
 /// Calls the helper, as soon as there is one to answer. Ends with an error if

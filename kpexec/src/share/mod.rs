@@ -3,7 +3,7 @@
 //!
 //! As ssh's ControlMaster and ControlPersist. The client finds the process by a
 //! socket ([`name`], [`folder`]), starts it where there is none ([`start`]), and
-//! asks it for a session ([`client`]); the process answers ([`background`],
+//! asks it for a session ([`client`]); the process answers ([`background()`],
 //! [`serve`]) on connections that it keeps ([`helpers`]).
 
 mod activity;

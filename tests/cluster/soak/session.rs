@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -171,11 +171,11 @@ impl Client {
         // From then on it has begun. All else waits in the pipe, and behind it.
         let mut began = [0; 1];
         child.stdout.as_mut().context("stdout is a pipe")?.read_exact(&mut began)?;
-        let name = self.name_of(&format!(": {mark} ."))?;
-        // With the end still to come.
+        let name = self.name_of(&format!(": {mark} ."), &mut child)?;
         sleep(life.mul_f64(random.f64() / 2.0));
-        let pid = child.id();
-        signal(pid, Signal::KILL)?;
+        child.kill()?;
+        // It may hang in a write, which must not succeed now.
+        child.wait()?;
         let killed = child.wait_with_output()?;
         let got = [&began[..], &killed.stdout].concat();
         let whole = counted(last);
@@ -199,15 +199,19 @@ impl Client {
         Ok(repeated)
     }
 
-    /// The name of the session whose command has this in it.
-    fn name_of(&self, mark: &str) -> Result<String> {
+    /// The name of the session whose command has this in it; any, if its client has
+    /// ended meanwhile.
+    fn name_of(&self, mark: &str, client: &mut Child) -> Result<String> {
         let deadline = Instant::now() + LIMIT;
         loop {
+            let ended = client.try_wait()?.is_some();
             let output = run_within(LIMIT, self.kpexec(&["sessions"]), b"")?;
-            if output.code() == 0
-                && let Some(row) = output.text().lines().find(|row| row.contains(mark))
-            {
+            let row = output.text().lines().find(|row| row.contains(mark)).map(str::to_owned);
+            if let Some(row) = row {
                 return Ok(row.split_whitespace().next().unwrap_or_default().to_owned());
+            }
+            if ended {
+                return Ok(String::new());
             }
             ensure!(Instant::now() < deadline, "there is no session {mark}: {output:?}");
             sleep(Duration::from_millis(200));
