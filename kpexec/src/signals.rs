@@ -12,13 +12,15 @@ use crate::session::Control;
 /// The same signal twice within this time is meant for kpexec.
 const TWICE: Duration = Duration::from_secs(2);
 
-/// The signals a user or a supervisor ends programs with. One that we were told
-/// to ignore, as nohup(1) does, stays ignored.
+/// The signals a user or a supervisor ends programs with, or tells them something
+/// by. One that we were told to ignore, as nohup(1) does, stays ignored.
 pub struct Signals {
     interrupt: Option<Stream>,
     terminate: Option<Stream>,
     hangup: Option<Stream>,
     quit: Option<Stream>,
+    user1: Option<Stream>,
+    user2: Option<Stream>,
 }
 
 impl Signals {
@@ -36,6 +38,8 @@ impl Signals {
             terminate: stream(Signal::TERM, SignalKind::terminate())?,
             hangup: stream(Signal::HUP, SignalKind::hangup())?,
             quit: stream(Signal::QUIT, SignalKind::quit())?,
+            user1: stream(Signal::USR1, SignalKind::user_defined1())?,
+            user2: stream(Signal::USR2, SignalKind::user_defined2())?,
         })
     }
 
@@ -46,6 +50,8 @@ impl Signals {
             () = received(&mut self.terminate) => Signal::TERM,
             () = received(&mut self.hangup) => Signal::HUP,
             () = received(&mut self.quit) => Signal::QUIT,
+            () = received(&mut self.user1) => Signal::USR1,
+            () = received(&mut self.user2) => Signal::USR2,
         }
     }
 
@@ -85,6 +91,10 @@ struct Insistence(Option<(Signal, Instant)>);
 
 impl Insistence {
     fn insists(&mut self, signal: Signal, now: Instant) -> bool {
+        // Sent as often as there is something to tell.
+        if matches!(signal, Signal::USR1 | Signal::USR2) {
+            return false;
+        }
         let before = self.0.replace((signal, now));
         matches!(before, Some((last, at)) if last == signal && now - at <= TWICE)
     }
@@ -119,6 +129,9 @@ mod tests {
         let mut insistence = Insistence::default();
         assert!(!insistence.insists(Signal::INT, start));
         assert!(insistence.insists(Signal::INT, start + TWICE));
+        // These are never meant to end anything.
+        assert!(!insistence.insists(Signal::USR1, start));
+        assert!(!insistence.insists(Signal::USR1, start));
         // Slow repeats and different signals are the command's.
         let mut insistence = Insistence::default();
         assert!(!insistence.insists(Signal::INT, start));

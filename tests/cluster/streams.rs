@@ -1,7 +1,11 @@
 //! Bytes and exit codes, without a terminal.
 
-use anyhow::Result;
-use tests::command::{kpexec, run, run_kpexec};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use tests::command::{kpexec, run, run_kpexec, signal};
 use tests::{BOTH_NODES, DEMO_PODS};
 
 #[test]
@@ -81,6 +85,37 @@ fn the_targets_own_programs_run_too() -> Result<()> {
     for pod in ["busybox", "busybox-crio"] {
         let output = run_kpexec(&[pod, "--", "/bin/busybox", "echo", "hello"])?;
         assert_eq!(output.text(), "hello", "{pod}: {output:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn signals_are_the_commands() -> Result<()> {
+    for pod in BOTH_NODES {
+        let script = "for name in INT TERM HUP QUIT USR1 USR2; do trap \"echo $name\" $name; done; \
+                      echo ready; while :; do sleep 0.05; done";
+        let mut command = kpexec(&[pod, "--", "sh", "-c", script]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut client = command.spawn()?;
+        let mut lines = BufReader::new(client.stdout.take().context("stdout is a pipe")?).lines();
+        let mut next = || lines.next().context("no more output")?.context("not text");
+        ensure!(next()? == "ready", "{pod}");
+        for (sent, name) in [
+            (Signal::INT, "INT"),
+            (Signal::TERM, "TERM"),
+            (Signal::HUP, "HUP"),
+            (Signal::QUIT, "QUIT"),
+            (Signal::USR1, "USR1"),
+            // Twice at once, which ends kpexec with others.
+            (Signal::USR1, "USR1"),
+            (Signal::USR2, "USR2"),
+        ] {
+            signal(client.id(), sent)?;
+            let heard = next()?;
+            ensure!(heard == name, "{pod}: {name} came as {heard}");
+        }
+        signal(client.id(), Signal::KILL)?;
+        client.wait()?;
     }
     Ok(())
 }
