@@ -106,7 +106,12 @@ fn write_all_output(
             bytes.chunks(longest).try_for_each(|bytes| write_all(fd, bytes, count_more))
         };
         match piece {
-            Output::Stdout(bytes) => terminal::show(&bytes, |bytes| write(stdout, bytes))?,
+            Output::Stdout(bytes) => {
+                if !terminal::show(&bytes, |bytes| write(stdout, bytes))? {
+                    // The terminal is given back: it was not shown, and is not counted.
+                    return Ok(());
+                }
+            }
             Output::Stderr(bytes) => write(stderr, &bytes)?,
         }
         if written.get() != end {

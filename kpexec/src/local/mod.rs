@@ -19,7 +19,7 @@ use crate::request::first_message;
 use crate::run::{RunError, local, wanted_terminal};
 use crate::session::{OwnHelper, SessionError};
 use crate::signals::Signals;
-use crate::target::{Rights, Target};
+use crate::target::Target;
 use crate::terminal;
 use place::Place;
 
@@ -124,25 +124,11 @@ impl Work<'_> {
         if !notice.is_empty() && !self.cli.quiet {
             report::notice(&notice);
         }
-        let target = target_of(target.unwrap_or_default());
+        let node = uname().nodename().to_string_lossy().into_owned();
+        let target = Target::from_protocol(target.unwrap_or_default(), node);
         tracing::debug!(?target, identity = ?self.identity, "found");
         let terminal = self.terminal.clone();
         let start = first_message(self.cli, &target, self.identity, terminal, None);
         Ok((helper.start(&Kind::Start(start)).await?, target))
-    }
-}
-
-/// The container as the helper found it. What its pod's spec grants is for
-/// making a helper that can give it; this one can give all that root has.
-fn target_of(found: kpexec_protocol::Target) -> Target {
-    Target {
-        namespace: found.pod_namespace,
-        pod: found.pod_name,
-        pod_uid: found.pod_uid,
-        container: found.container_name,
-        runtime: String::new(),
-        container_id: found.container_id,
-        node: uname().nodename().to_string_lossy().into_owned(),
-        rights: Rights::default(),
     }
 }

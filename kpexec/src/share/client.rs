@@ -26,7 +26,7 @@ use crate::cli::{Cli, ClusterFlags};
 use crate::report;
 use crate::run::{Prepared, RunError};
 use crate::session::{Background, Session, SessionError};
-use crate::target::{Rights, Target};
+use crate::target::Target;
 use crate::terminal;
 use crate::transport::HelperLog;
 
@@ -117,17 +117,7 @@ async fn open(
 /// As far as it is told to people.
 fn entry_of(entered: Entered) -> Option<Entry> {
     let Entered { target, node, kept } = entered;
-    let target = target?;
-    let target = Target {
-        namespace: target.pod_namespace,
-        pod: target.pod_name,
-        pod_uid: target.pod_uid,
-        container: target.container_name,
-        runtime: String::new(),
-        container_id: target.container_id,
-        node,
-        rights: Rights::default(),
-    };
+    let target = Target::from_protocol(target?, node);
     Some(Entry { target, kept })
 }
 

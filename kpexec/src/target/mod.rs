@@ -50,6 +50,21 @@ impl Target {
         }
     }
 
+    /// As it was told by whoever found it, for people: what its pod's spec grants is
+    /// for making a helper that can give it, and there is one already.
+    pub fn from_protocol(found: kpexec_protocol::Target, node: String) -> Self {
+        Self {
+            namespace: found.pod_namespace,
+            pod: found.pod_name,
+            pod_uid: found.pod_uid,
+            container: found.container_name,
+            runtime: String::new(),
+            container_id: found.container_id,
+            node,
+            rights: Rights::default(),
+        }
+    }
+
     /// As it travels to the helper.
     pub fn to_protocol(&self) -> kpexec_protocol::Target {
         kpexec_protocol::Target {

@@ -92,17 +92,19 @@ pub fn restore_on_panic() {
 }
 
 /// Writes output of the command to stdout by `write`: filtered if it is the
-/// terminal of a session, and not at all once that is over.
-pub fn show(bytes: &[u8], write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
+/// terminal of a session, and not at all once that is over. Says whether it was
+/// written.
+pub fn show(bytes: &[u8], write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<bool> {
     // Written under the lock: nothing may come after what `end` writes.
     let mut filter = FILTER.lock().unwrap_or_else(PoisonError::into_inner);
     if ENDED.load(Ordering::SeqCst) {
-        return Ok(());
+        return Ok(false);
     }
     match &mut *filter {
-        Some(filter) => write(&filter.pass(bytes)),
-        None => write(bytes),
+        Some(filter) => write(&filter.pass(bytes))?,
+        None => write(bytes)?,
     }
+    Ok(true)
 }
 
 /// Throws away what has been typed on stdin's terminal and not been read:
