@@ -249,7 +249,7 @@ mod tests {
         let raw = RawMode::enter(false).unwrap();
         assert!(!is_cooked(stdin()), "raw mode does nothing");
         let write = |bytes: &[u8]| rustix::io::write(stdout(), bytes).map(drop).map_err(Into::into);
-        show(SESSION, write).unwrap();
+        assert!(show(SESSION, write).unwrap());
         match ends {
             "returns" => drop(raw),
             // As a bug would: not caught by anybody, the guard never dropped.
@@ -266,7 +266,7 @@ mod tests {
             "leaves" => std::process::exit(0),
             other => unreachable!("{other}"),
         }
-        show(b"too late", write).unwrap();
+        assert!(!show(b"too late", write).unwrap());
     }
 
     #[test]
