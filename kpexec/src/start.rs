@@ -107,12 +107,12 @@ impl Place<'_> {
         let (mut doubted, mut remade) = (None, false);
         loop {
             let call = self.reach(helper, Load::One, log).await?;
-            let error = match call.begin(first).await {
+            let error = match self.begin(helper, call, first).await {
                 Ok(session) => return Ok(session),
                 Err(error) => error,
             };
             if remade || self.sharing == Sharing::None || !is_runtime_away(&error) {
-                return Err(error.into());
+                return Err(error);
             }
             match doubted.take() {
                 // Once more: another client may have replaced it just now.
@@ -127,6 +127,28 @@ impl Place<'_> {
                 }
             }
         }
+    }
+
+    /// Begins a session in a helper that answers; stops when the rest of its pod will
+    /// not come: the tools container, say.
+    pub async fn begin(
+        &self,
+        helper: &mut HelperPod,
+        call: Call,
+        first: &Kind,
+    ) -> Result<Session, RunError> {
+        let (namespace, node) = (&self.cli.cluster.helper_namespace, &self.target.node);
+        let patience = self.cli.helper_timeout;
+        let error: RunError = tokio::select! {
+            begun = call.begin(first) => return Ok(begun?),
+            error = watch_for_failure(self.cluster, namespace, self.helper, node, patience) => {
+                error.into()
+            }
+        };
+        if let (Sharing::User, Next::Delete(uid)) = (self.sharing, what_next(&error, true)) {
+            helper.delete_failed(uid.as_deref()).await?;
+        }
+        Err(error)
     }
 
     fn made(&self, dialer: &Dialer) {
@@ -154,8 +176,11 @@ enum Next {
 }
 
 /// Whether the helper does not reach its container runtime.
-pub fn is_runtime_away(error: &SessionError) -> bool {
-    matches!(error, SessionError::Refused(failure) if failure.reason() == Reason::Runtime)
+pub fn is_runtime_away(error: &RunError) -> bool {
+    matches!(
+        error,
+        RunError::Session(SessionError::Refused(failure)) if failure.reason() == Reason::Runtime
+    )
 }
 
 /// `made` says whether this kpexec has made it.
@@ -187,7 +212,8 @@ mod tests {
         assert_eq!(what_next(&transport(died), false), Next::GiveUp);
         let refused = |reason: Reason| {
             let reason = reason.into();
-            SessionError::Refused(kpexec_protocol::Failure { reason, ..Default::default() })
+            let failure = kpexec_protocol::Failure { reason, ..Default::default() };
+            RunError::from(SessionError::Refused(failure))
         };
         assert!(is_runtime_away(&refused(Reason::Runtime)));
         assert!(!is_runtime_away(&refused(Reason::Helper)));

@@ -174,14 +174,14 @@ async fn command(
         let sweep = || sweep(cluster, &cli, found.user.as_ref());
         let call = state.helpers.call(&place, &mut helper, early, &mut log.all, sweep).await?;
         *log = SessionLog::of(call.connection.log().await);
-        match call.begin(&first).await {
+        match place.begin(&mut helper, call, &first).await {
             Err(error) if is_runtime_away(&error) => {
                 // The helper has perhaps outlived it: another is made, and whoever
                 // comes next shares a connection to that.
                 state.helpers.forget(&place).await;
                 place.start(&mut helper, &first, &mut log.all).await
             }
-            begun => Ok(begun?),
+            begun => begun,
         }
     };
     let opened = tokio::select! {
