@@ -62,10 +62,7 @@ impl Place<'_> {
                 }
             };
             let error = match result {
-                Ok(call) => {
-                    helper.leave();
-                    return Ok(call);
-                }
+                Ok(call) => return Ok(call),
                 Err(error) => error,
             };
             if self.sharing == Sharing::None {
@@ -140,7 +137,13 @@ impl Place<'_> {
         let (namespace, node) = (&self.cli.cluster.helper_namespace, &self.target.node);
         let patience = self.cli.helper_timeout;
         let error: RunError = tokio::select! {
-            begun = call.begin(first) => return Ok(begun?),
+            begun = call.begin(first) => {
+                // It works, be it that the session was not to be.
+                if matches!(begun, Ok(_) | Err(SessionError::Refused(_))) {
+                    helper.leave();
+                }
+                return Ok(begun?);
+            }
             error = watch_for_failure(self.cluster, namespace, self.helper, node, patience) => {
                 error.into()
             }
