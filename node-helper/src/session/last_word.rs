@@ -27,10 +27,11 @@ impl Told {
     }
 }
 
-/// The helper's pod is being deleted.
+/// The helper's pod is being deleted. In the client's words for any other fault.
 pub(super) fn pod_ends() -> Kind {
     let hint = "kubectl get events tells why; its longest life is 12 h";
-    failure("the helper pod was deleted or evicted, and the command was ended with it", hint)
+    let lost = "lost the session, and with it the command's result";
+    failure(&format!("{lost}: the helper pod was deleted or evicted"), hint)
 }
 
 /// Another client has taken the session over.
