@@ -11,7 +11,7 @@ use crate::attend::Here;
 use crate::cli::{Attach, ClusterFlags, SessionName, session_name};
 use crate::cluster::Cluster;
 use crate::report;
-use crate::run::{RunError, local};
+use crate::run::{RunError, local, show_log};
 use crate::session::{self, Load, Progress, Session};
 use crate::signals::Signals;
 use crate::target;
@@ -60,9 +60,7 @@ pub async fn attach(attach: &Attach) -> Result<u8, RunError> {
         Ok(session) => go_on(attach, session, &mut signals).await,
         Err(error) => Err(error),
     };
-    if attach.verbose || result.is_err() {
-        report::helper_log(&log.text());
-    }
+    show_log(&log, attach.verbose, &result);
     result
 }
 

@@ -220,6 +220,15 @@ pub fn local(what: &'static str, source: std::io::Error) -> RunError {
     RunError::Local { what, source }
 }
 
+/// Shows what the helper logged, if that may tell why a session failed, or is
+/// wanted in any case.
+pub fn show_log(log: &HelperLog, verbose: bool, result: &Result<u8, RunError>) {
+    let failed = matches!(result, Err(error) if !matches!(error, RunError::Interrupted(_)));
+    if verbose || failed {
+        report::helper_log(&log.text());
+    }
+}
+
 /// Flag, environment (clap knows both), or what the release was built with.
 fn image(cli: &Cli) -> Result<String, ImageError> {
     let built_in = option_env!("KPEXEC_DEFAULT_HELPER_IMAGE");
@@ -294,10 +303,7 @@ impl Work<'_> {
             },
             result => result,
         };
-        let interrupted = matches!(result, Err(RunError::Interrupted(_)));
-        if cli.verbose || (result.is_err() && !interrupted) {
-            report::helper_log(&log.text());
-        }
+        show_log(&log, cli.verbose, &result);
         result
     }
 

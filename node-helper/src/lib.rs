@@ -24,6 +24,7 @@ pub mod hold;
 pub mod identity;
 pub mod interpreter;
 pub mod names;
+pub(crate) mod passed;
 pub mod program;
 pub mod pty;
 pub mod seccomp;

@@ -16,7 +16,7 @@ use crate::cli::Cli;
 use crate::identity::Identity;
 use crate::report;
 use crate::request::first_message;
-use crate::run::{RunError, local, wanted_terminal};
+use crate::run::{RunError, local, show_log, wanted_terminal};
 use crate::session::{OwnHelper, SessionError};
 use crate::signals::Signals;
 use crate::target::Target;
@@ -80,10 +80,7 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     if matches!(result, Err(RunError::Session(SessionError::Lost(_)))) {
         place.sweep();
     }
-    let interrupted = matches!(result, Err(RunError::Interrupted(_)));
-    if cli.verbose || (result.is_err() && !interrupted) {
-        report::helper_log(&log.text());
-    }
+    show_log(&log, cli.verbose, &result);
     if tty {
         terminal::discard_input();
     }

@@ -24,7 +24,7 @@ use crate::attend::Here;
 use crate::banner::announce;
 use crate::cli::{Cli, ClusterFlags};
 use crate::report;
-use crate::run::{Prepared, RunError};
+use crate::run::{Prepared, RunError, show_log};
 use crate::session::{Background, Session, SessionError};
 use crate::target::Target;
 use crate::terminal;
@@ -40,10 +40,7 @@ pub async fn run(cli: Cli, idle: Duration) -> Result<u8, RunError> {
     let prepared = Prepared::new(&cli)?;
     let (tty, log) = (prepared.terminal.is_some(), HelperLog::default());
     let result = attend(&cli, prepared, idle, log.clone()).await;
-    let interrupted = matches!(result, Err(RunError::Interrupted(_)));
-    if cli.verbose || (result.is_err() && !interrupted) {
-        report::helper_log(&log.text());
-    }
+    show_log(&log, cli.verbose, &result);
     if tty {
         terminal::discard_input();
     }

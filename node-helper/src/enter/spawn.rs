@@ -11,8 +11,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
+    sendmsg,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -23,6 +23,7 @@ use super::PROCESS_NAME;
 use super::message::{Descriptor, Order, Report, Role};
 use super::plan::Step;
 use super::seal::SealedBinary;
+use crate::passed::passed;
 
 /// How long an entry may take. It takes milliseconds, unless the target's root
 /// lies on a file system that hangs.
@@ -214,14 +215,7 @@ pub(super) fn receive_order(
     if received.bytes != length.len() {
         return Err(Errno::BADMSG);
     }
-    let fds: Vec<OwnedFd> = control
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        })
-        .flatten()
-        .collect();
+    let fds = passed(&mut control);
     let mut message = vec![0; u32::from_le_bytes(length) as usize];
     let mut filled = 0;
     while filled < message.len() {

@@ -10,9 +10,11 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
+
+use crate::passed::passed;
 
 /// More than any errand needs.
 const LONGEST: usize = 1024;
@@ -124,14 +126,7 @@ fn receive_message(socket: BorrowedFd<'_>) -> Result<(Errand, Vec<OwnedFd>)> {
         let mut pieces = [IoSliceMut::new(&mut bytes)];
         recvmsg(socket, &mut pieces, &mut control, RecvFlags::CMSG_CLOEXEC)
     })?;
-    let fds: Vec<OwnedFd> = control
-        .drain()
-        .filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        })
-        .flatten()
-        .collect();
+    let fds = passed(&mut control);
     if received.bytes == 0 || received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(Errno::BADMSG);
     }
