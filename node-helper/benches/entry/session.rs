@@ -75,7 +75,8 @@ impl Entry<'_> {
         self.target.confirm()?;
         let order = self.order();
         let prepared = Instant::now();
-        let mut entry = EntryProcess::start(self.binary)?;
+        let mut entry = EntryProcess::start(self.binary, None)?;
+        entry.joined().await??;
         let shim = entry.perform(order, descriptors).await?.shim;
         self.target.confirm()?;
         let entered = Instant::now();

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use rustix::io::{self, Errno};
 use rustix::process::Signal;
 
-use super::hierarchy::Hierarchy;
+use super::hierarchy::{Hierarchy, PROCS};
 use crate::failure::tell;
 use crate::signal;
 
@@ -19,9 +19,6 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// How long a drop may take.
 const MOMENT: Duration = Duration::from_millis(200);
-
-/// Takes a PID to move its process here, and lists those that are.
-const PROCS: &str = "cgroup.procs";
 
 /// A cgroup of one session. Dropped, it is killed and removed.
 #[derive(Debug)]
@@ -47,12 +44,10 @@ impl SessionCgroup {
         Ok(Self { hierarchy, parent, name, folder })
     }
 
-    /// Moves a process here; what it starts from now on is born here.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn add(&self, pid: i32) -> io::Result<()> {
-        migrate(&self.folder, pid)
+    /// What a process [joins](join) this cgroup by.
+    pub(super) fn door(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        openat(&self.folder, self.hierarchy.joined_by(), flags, Mode::empty())
     }
 
     /// Moves a process out, to the helper container's own cgroup.
@@ -157,6 +152,15 @@ impl Drop for SessionCgroup {
             std::thread::sleep(POLL);
         }
     }
+}
+
+/// Moves this process, which has one thread, by the door of a cgroup; what it
+/// starts from now on is born there.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn join(door: BorrowedFd<'_>) -> io::Result<()> {
+    io::write(door, b"0").map(drop)
 }
 
 fn migrate(folder: &OwnedFd, pid: i32) -> io::Result<()> {

@@ -40,9 +40,9 @@ impl Swarm {
             .process_group(0)
             .spawn()
             .unwrap();
-        let made = cgroups.and_then(|cgroups| cgroups.session(child.id().cast_signed()));
+        let made = cgroups.and_then(|cgroups| cgroups.session());
         let cgroup = match made {
-            Ok(cgroup) => cgroup,
+            Ok((cgroup, _door)) => cgroup,
             Err(error) => {
                 child.kill().unwrap();
                 child.wait().unwrap();
@@ -50,6 +50,7 @@ impl Swarm {
                 return None;
             }
         };
+        migrate(&cgroup.folder, child.id().cast_signed()).unwrap();
         child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
         let mut ready = [0; 6];
         child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
@@ -85,6 +86,29 @@ fn assert_refused(error: &Error) {
         Error::NoHierarchy => None,
     };
     assert!(matches!(errno, Some(Errno::PERM | Errno::ACCESS)), "{error:?}");
+}
+
+#[test]
+fn a_process_joins_by_the_door() {
+    let procfs = Procfs::open().unwrap();
+    let own = Cgroups::open(&procfs);
+    for cgroups in [own, Cgroups::of(&procfs, Hierarchy::V2)] {
+        let (cgroup, door) = match cgroups.and_then(|cgroups| cgroups.session()) {
+            Ok(made) => made,
+            Err(error) => return assert_refused(&error),
+        };
+        let mut child = Command::new("sh")
+            .args(["-c", "printf 0; echo joined >&2; read never"])
+            .stdin(Stdio::piped())
+            .stdout(door)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stderr.as_mut().unwrap().read_exact(&mut [0; 7]).unwrap();
+        assert_eq!(cgroup.members().unwrap(), [child.id().cast_signed()]);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Dir, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-pub use group::SessionCgroup;
+pub use group::{SessionCgroup, join};
 pub use hierarchy::Hierarchy;
 
 use crate::target::Procfs;
@@ -78,18 +78,19 @@ impl Cgroups {
         Ok(Self { hierarchy, root, owner: Owner::us(procfs)? })
     }
 
-    /// Makes a cgroup for the session that process `pid` begins.
+    /// Makes a cgroup for a session; the process that begins it [joins](join) by
+    /// the descriptor.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn session(&self, pid: i32) -> Result<SessionCgroup, Error> {
+    pub fn session(&self) -> Result<(SessionCgroup, OwnedFd), Error> {
         let name = self.owner.cgroup(MADE.fetch_add(1, Ordering::Relaxed));
         let call = |what| move |errno| Error::Call(what, errno);
         let parent = self.parent().map_err(call("hold the helper's cgroup"))?;
         let cgroup = SessionCgroup::make(self.hierarchy.clone(), parent, name)
             .map_err(call("make a cgroup for the session"))?;
-        cgroup.add(pid).map_err(call("move the entry process into the session's cgroup"))?;
-        Ok(cgroup)
+        let door = cgroup.door().map_err(call("open the session's cgroup"))?;
+        Ok((cgroup, door))
     }
 
     /// The cgroups of sessions whose `serve` has ended without removing them.

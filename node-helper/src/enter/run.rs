@@ -23,6 +23,7 @@ use super::message::{Descriptor, Limit, Order, Report, Role};
 use super::plan::{Needs, Step, plan};
 use super::start::start;
 use super::{inherited, seal, spawn};
+use crate::cgroup;
 use crate::failure::tell;
 use crate::sys::call;
 use crate::sys::page::SharedNumber;
@@ -83,10 +84,19 @@ fn refused(what: &str, error: &Error) -> Report {
     Report { failed, errno: error.errno().raw_os_error(), hint, ..Report::default() }
 }
 
+/// Joins its cgroup by what is its stdout, which is the helper's own stderr from
+/// then on.
+fn join_cgroup() -> Result<(), Errno> {
+    let joined = cgroup::join(rustix::stdio::stdout());
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    spawn::send_joined(rustix::stdio::stdin(), joined)
+}
+
 /// Takes the order, before anything else is open.
 fn receive() -> Result<Entry, Error> {
     let alone = SingleThreaded::confirm()
         .map_err(|errno| Error::Call("confirm that it has one thread", errno))?;
+    join_cgroup().map_err(|errno| Error::Call("join its cgroup", errno))?;
     // Whatever was inherited is not ours to keep.
     call::close_from(3).map_err(|errno| Error::Call("close what was inherited", errno))?;
     if !seal::is_sealed() {

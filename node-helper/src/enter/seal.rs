@@ -64,13 +64,13 @@ impl SealedBinary {
         &self,
         name: &str,
         stdin: BorrowedFd<'_>,
-        configure: impl Fn(&mut Command),
+        configure: impl Fn(&mut Command) -> io::Result<()>,
     ) -> io::Result<Child> {
         let start = |copy: &Self| {
             let mut command = Command::new(copy.path());
             command.arg0(name).env_clear().current_dir("/").kill_on_drop(true);
             command.stdin(stdin.try_clone_to_owned()?);
-            configure(&mut command);
+            configure(&mut command)?;
             command.spawn()
         };
         match start(self) {

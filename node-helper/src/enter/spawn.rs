@@ -2,14 +2,13 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::process::Stdio;
 use std::time::Duration;
 
 use prost::Message;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::io::Errno;
+use rustix::io::{self, Errno};
 use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
     sendmsg,
@@ -71,30 +70,42 @@ pub struct Entered {
 #[derive(Debug)]
 pub struct EntryProcess {
     child: Child,
-    socket: StdUnixStream,
+    socket: UnixStream,
 }
 
 impl EntryProcess {
-    /// Starts an entry process.
+    /// Starts an entry process, which joins the cgroup of this door before all else.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn start(binary: &SealedBinary) -> Result<Self, Error> {
-        let (socket, theirs) =
-            StdUnixStream::pair().map_err(|e| Error::Process("connect to", e))?;
+    pub fn start(binary: &SealedBinary, door: Option<&OwnedFd>) -> Result<Self, Error> {
+        let (socket, theirs) = pair().map_err(|e| Error::Process("connect to", e))?;
         // By the main thread, which lives as long as `serve` does.
         let child = binary
             .start(PROCESS_NAME, theirs.as_fd(), |command| {
-                command.stdout(Stdio::null());
+                match door {
+                    Some(door) => command.stdout(door.try_clone()?),
+                    None => command.stdout(Stdio::null()),
+                };
+                Ok(())
             })
             .map_err(|e| Error::Process("start", e))?;
         Ok(Self { child, socket })
     }
 
-    /// Its PID on the node.
-    pub fn pid(&self) -> i32 {
-        // It has one until it was waited for, which `perform` alone does.
-        self.child.id().unwrap_or_default().cast_signed()
+    /// Waits until it has joined its cgroup, or was refused. To be called once,
+    /// before [`EntryProcess::perform`].
+    ///
+    /// # Errors
+    /// When it has ended, or hangs.
+    pub async fn joined(&mut self) -> Result<io::Result<()>, Error> {
+        let mut errno = [0; 4];
+        let read = timeout(TIMEOUT, self.socket.read_exact(&mut errno));
+        read.await.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Silent)?;
+        Ok(match i32::from_ne_bytes(errno) {
+            0 => Ok(()),
+            errno => Err(Errno::from_raw_os_error(errno)),
+        })
     }
 
     /// Has it perform `order`. The descriptors are closed here once sent.
@@ -124,8 +135,7 @@ impl EntryProcess {
         let page = report_page().map_err(|errno| talk(errno.into()))?;
         descriptors.push((Role::Report, page.try_clone().map_err(talk)?));
         order.roles = descriptors.iter().map(|(role, _)| role.code()).collect();
-        let socket = self.socket.try_clone().map_err(talk)?;
-        let answer = exchange(socket, &order, descriptors).await.map_err(talk)?;
+        let answer = exchange(&mut self.socket, &order, descriptors).await.map_err(talk)?;
         // Reaped whatever it said; its exit code adds nothing to the report.
         self.child.wait().await.map_err(|e| Error::Process("wait for", e))?;
         let Report { failed, errno, hint, notes } =
@@ -134,7 +144,7 @@ impl EntryProcess {
             return Err(Error::Step { step: failed, hint, errno: Errno::from_raw_os_error(errno) });
         }
         let mut number = [0; 4];
-        let read = rustix::io::pread(&page, &mut number, 0).map_err(|errno| talk(errno.into()))?;
+        let read = io::pread(&page, &mut number, 0).map_err(|errno| talk(errno.into()))?;
         match i32::from_ne_bytes(number) {
             shim @ 1.. if read == number.len() => Ok(Entered { shim, notes }),
             0 => Err(Error::Silent),
@@ -150,20 +160,24 @@ impl EntryProcess {
 /// Where the entry process leaves the shim's PID: in memory, because the shim,
 /// which the target can see, inherits whatever descriptor the entry process has
 /// when it forks.
-fn report_page() -> rustix::io::Result<OwnedFd> {
+fn report_page() -> io::Result<OwnedFd> {
     let page = memfd_create(c"kpexec-report", MemfdFlags::CLOEXEC)?;
     ftruncate(&page, size_of::<i32>() as u64)?;
     Ok(page)
 }
 
+fn pair() -> std::io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs.into()))
+}
+
 /// Gives the order; what comes back are [`Report`]s, or nothing.
 async fn exchange(
-    socket: StdUnixStream,
+    socket: &mut UnixStream,
     order: &Order,
     descriptors: Vec<Descriptor>,
 ) -> std::io::Result<Vec<u8>> {
-    socket.set_nonblocking(true)?;
-    let mut socket = UnixStream::from_std(socket)?;
     let message = order.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_le_bytes();
     socket
@@ -183,7 +197,7 @@ fn send_descriptors(
     socket: BorrowedFd<'_>,
     length: &[u8; 4],
     descriptors: &[Descriptor],
-) -> rustix::io::Result<()> {
+) -> io::Result<()> {
     let fds: Vec<BorrowedFd<'_>> = descriptors.iter().map(|(_, fd)| fd.as_fd()).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -202,7 +216,7 @@ fn send_descriptors(
 /// When the socket fails or what comes is no order.
 pub(super) fn receive_order(
     socket: BorrowedFd<'_>,
-) -> rustix::io::Result<(Order, Vec<Descriptor>)> {
+) -> io::Result<(Order, Vec<Descriptor>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut length = [0; 4];
@@ -219,7 +233,7 @@ pub(super) fn receive_order(
     let mut message = vec![0; u32::from_le_bytes(length) as usize];
     let mut filled = 0;
     while filled < message.len() {
-        match rustix::io::read(socket, &mut message[filled..])? {
+        match io::read(socket, &mut message[filled..])? {
             0 => return Err(Errno::BADMSG),
             count => filled += count,
         }
@@ -233,11 +247,20 @@ pub(super) fn receive_order(
     Ok((order, roles.into_iter().zip(fds).collect()))
 }
 
+/// In the entry process: tells how joining its cgroup went.
+///
+/// # Errors
+/// When `serve` is gone.
+pub(super) fn send_joined(socket: BorrowedFd<'_>, joined: io::Result<()>) -> io::Result<()> {
+    let errno = joined.err().map_or(0, Errno::raw_os_error);
+    send_report(socket, &errno.to_ne_bytes())
+}
+
 /// In the entry process: gives a report.
 ///
 /// # Errors
 /// When `serve` is gone.
-pub(super) fn send_report(socket: BorrowedFd<'_>, report: &[u8]) -> rustix::io::Result<()> {
+pub(super) fn send_report(socket: BorrowedFd<'_>, report: &[u8]) -> io::Result<()> {
     let mut rest = report;
     while !rest.is_empty() {
         let written = rustix::net::send(socket, rest, SendFlags::NOSIGNAL)?;

@@ -101,6 +101,7 @@ pub async fn file(
 ) -> Result<Vec<u8>, Error> {
     let child = binary.start(PROCESS_NAME, root, |command| {
         command.arg(file.path()).stdout(Stdio::piped());
+        Ok(())
     });
     answer(&mut child.map_err(|e| Error::Process("start", e))?, file).await
 }
@@ -121,6 +122,7 @@ pub async fn head(binary: &SealedBinary, root: BorrowedFd<'_>, path: &[u8]) -> H
     let path = OsStr::from_bytes(path);
     let child = binary.start(PROCESS_NAME, root, |command| {
         command.arg(HEAD).arg(path).stdout(Stdio::piped());
+        Ok(())
     });
     match child {
         Ok(child) => head_of(child).await,

@@ -7,7 +7,6 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe::Receiver;
-use tokio::task::{JoinHandle, spawn_blocking};
 use tools_overlay::parts::Owner;
 use tools_overlay::{Part, Parts};
 
@@ -161,36 +160,43 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
 }
 
 /// An entry process on its way into the session's cgroup: before it gets its
-/// order, so that all that comes of it is born there. The kernel takes
-/// milliseconds for it, in which the runtime is asked.
+/// order, so that all that comes of it is born there. Meanwhile the runtime is
+/// asked.
 struct Starting {
     entry: EntryProcess,
-    /// Taken once it is there.
-    cgroup: Option<JoinHandle<Option<SessionCgroup>>>,
+    cgroup: Option<SessionCgroup>,
 }
 
 impl Starting {
     fn new(context: &Context) -> Result<Self, Error> {
-        let entry = EntryProcess::start(&context.binary)?;
-        let cgroup = cgroup(context, entry.pid());
-        Ok(Self { entry, cgroup: Some(cgroup) })
+        let made = match context.cgroups.as_ref() {
+            Ok(cgroups) => cgroups.session().map_err(|error| chain(&error)),
+            Err(error) => Err(chain(error)),
+        };
+        let (cgroup, door) = made.inspect_err(|why| no_cgroup(why)).ok().unzip();
+        let entry = EntryProcess::start(&context.binary, door.as_ref())?;
+        Ok(Self { entry, cgroup })
     }
 
     /// The cgroup, once the entry process is in it.
     async fn cgroup(&mut self) -> Result<Option<SessionCgroup>, Error> {
-        match self.cgroup.take() {
-            Some(moving) => moving.await.map_err(|e| Error::Follow(e.into())),
-            None => Ok(None),
+        if let Err(errno) = self.entry.joined().await? {
+            no_cgroup(&format!("cannot join it: {errno}"));
+            self.cgroup = None;
         }
+        Ok(self.cgroup.take())
     }
 
-    /// Ends the entry process. Not before it was moved: its PID could be
-    /// another's by then, which would be moved instead, and killed.
-    async fn abandon(&mut self) {
-        let cgroup = self.cgroup().await;
+    /// Ends the entry process, without which the cgroup is empty.
+    async fn abandon(mut self) {
         self.entry.end().await;
-        drop(cgroup);
     }
+}
+
+/// A node that refuses one is debugged all the same, but not in silence: the
+/// client shows it with a failure, and with -v.
+fn no_cgroup(why: &str) {
+    tell(&format!("the session has no cgroup: {why}"));
 }
 
 /// What comes of joining the target, but for the target itself.
@@ -289,20 +295,6 @@ fn prepare_view(
     parts.add(Part::Devpts, devpts);
     let view = View::prepare(start, target, &mut parts)?;
     Ok((parts, view))
-}
-
-/// A cgroup for the session that process `pid` begins. A node that refuses it
-/// is debugged all the same, but not in silence.
-fn cgroup(context: &Context, pid: i32) -> JoinHandle<Option<SessionCgroup>> {
-    let cgroups = context.cgroups.clone();
-    spawn_blocking(move || {
-        let made = match cgroups.as_ref() {
-            Ok(cgroups) => cgroups.session(pid).map_err(|error| chain(&error)),
-            Err(error) => Err(chain(error)),
-        };
-        // The client shows it with a failure, and with -v.
-        made.inspect_err(|why| tell(&format!("the session has no cgroup: {why}"))).ok()
-    })
 }
 
 /// Asks the runtime, pins the process, asks again: the two answers and the
