@@ -10,8 +10,9 @@ use tokio::time::timeout;
 use crate::attend::Here;
 use crate::cli::{Attach, ClusterFlags, SessionName, session_name};
 use crate::cluster::Cluster;
+use crate::diagnosis::Scene;
 use crate::report;
-use crate::run::{RunError, local, show_log};
+use crate::run::{RunError, local, name_fault, show_log};
 use crate::session::{self, Load, Progress, Session};
 use crate::signals::Signals;
 use crate::target;
@@ -50,14 +51,20 @@ pub async fn attach(attach: &Attach) -> Result<u8, RunError> {
         let connected = async {
             session::reach(&dialer, Load::One, |new| log = new).await?.begin(&first).await
         };
-        Ok(timeout(PATIENCE, connected).await.map_err(|_| AttachError::Silent)??)
+        let session = timeout(PATIENCE, connected).await.map_err(|_| AttachError::Silent)??;
+        Ok::<_, RunError>((cluster, session))
     };
-    let session = tokio::select! {
-        session = connected => session,
+    let connected = tokio::select! {
+        connected = connected => connected,
         signal = signals.next() => return Err(RunError::Interrupted(signal)),
     };
-    let result = match session {
-        Ok(session) => go_on(attach, session, &mut signals).await,
+    let result = match connected {
+        Ok((cluster, session)) => {
+            let result = go_on(attach, session, &mut signals).await;
+            let (namespace, helper) = (helper_namespace, &attach.session.pod);
+            let scene = Scene { cluster: &cluster, namespace, helper, node: None };
+            name_fault(result, &scene, &mut signals).await
+        }
         Err(error) => Err(error),
     };
     show_log(&log, attach.verbose, &result);

@@ -229,6 +229,21 @@ pub fn show_log(log: &HelperLog, verbose: bool, result: &Result<u8, RunError>) {
     }
 }
 
+/// Says of a session that was lost why, as well as can be found out.
+pub async fn name_fault(
+    result: Result<u8, RunError>,
+    scene: &Scene<'_>,
+    signals: &mut Signals,
+) -> Result<u8, RunError> {
+    match result {
+        Err(RunError::Session(SessionError::Lost(end))) => tokio::select! {
+            fault = diagnose(end, scene) => Err(RunError::Lost(fault)),
+            signal = signals.next() => Err(RunError::Interrupted(signal)),
+        },
+        result => result,
+    }
+}
+
 /// Flag, environment (clap knows both), or what the release was built with.
 fn image(cli: &Cli) -> Result<String, ImageError> {
     let built_in = option_env!("KPEXEC_DEFAULT_HELPER_IMAGE");
@@ -295,20 +310,8 @@ impl Work<'_> {
             }
             Err(error) => Err(error),
         };
-        let scene = self.scene();
-        let result = match result {
-            Err(RunError::Session(SessionError::Lost(end))) => tokio::select! {
-                fault = diagnose(end, &scene) => Err(RunError::Lost(fault)),
-                signal = signals.next() => Err(RunError::Interrupted(signal)),
-            },
-            result => result,
-        };
+        let result = name_fault(result, &self.place.scene(), signals).await;
         show_log(&log, cli.verbose, &result);
         result
-    }
-
-    fn scene(&self) -> Scene<'_> {
-        let Place { cli, cluster, helper, target, .. } = self.place;
-        Scene { cluster, namespace: &cli.cluster.helper_namespace, helper, node: &target.node }
     }
 }

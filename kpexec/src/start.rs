@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::cli::Cli;
 use crate::cluster::Cluster;
+use crate::diagnosis::Scene;
 use crate::helper_pod::{HelperPod, LaunchError, Sharing, watch_for_failure};
 use crate::run::RunError;
 use crate::session::{self, Call, Load, Session, SessionError};
@@ -152,6 +153,13 @@ impl Place<'_> {
             helper.delete_failed(uid.as_deref()).await?;
         }
         Err(error)
+    }
+
+    /// Where to look for a fault.
+    pub fn scene(&self) -> Scene<'_> {
+        let Self { cli, cluster, helper, target, .. } = *self;
+        let node = Some(target.node.as_str());
+        Scene { cluster, namespace: &cli.cluster.helper_namespace, helper, node }
     }
 
     fn made(&self, dialer: &Dialer) {

@@ -25,6 +25,7 @@ pub mod identity;
 pub mod interpreter;
 pub mod names;
 pub(crate) mod passed;
+mod pipe;
 pub mod program;
 pub mod pty;
 pub mod seccomp;

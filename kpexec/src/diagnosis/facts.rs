@@ -48,8 +48,8 @@ pub struct Facts {
     pub end: End,
     /// Address of the API server.
     pub url: String,
-    /// Name of the helper's node.
-    pub node_name: String,
+    /// Name of the helper's node, if it is known.
+    pub node_name: Option<String>,
     /// The API server.
     pub api_server: ApiServer,
     /// The helper's pod.
@@ -62,11 +62,11 @@ pub struct Facts {
 
 impl Facts {
     /// Before anything was asked.
-    pub fn new(end: End, url: &str, node: &str) -> Self {
+    pub fn new(end: End, url: &str, node: Option<&str>) -> Self {
         Self {
             end,
             url: url.to_owned(),
-            node_name: node.to_owned(),
+            node_name: node.map(str::to_owned),
             api_server: ApiServer::default(),
             pod: Seen::default(),
             node: Seen::default(),
@@ -79,9 +79,17 @@ impl Facts {
     pub fn note_pod(&mut self, answer: Result<Pod, ApiError>) {
         let (server, pod) = read(answer);
         self.api_server = server;
+        if let (None, Seen::There(pod)) = (&self.node_name, &pod) {
+            self.node_name = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        }
         if pod != Seen::Unknown {
             self.pod = pod;
         }
+    }
+
+    /// The helper's node, for people.
+    pub fn node_called(&self) -> String {
+        self.node_name.as_ref().map_or_else(|| "its node".into(), |name| format!("node {name}"))
     }
 
     /// The same of the node.

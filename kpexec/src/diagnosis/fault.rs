@@ -105,12 +105,12 @@ fn end_of_container(ended: &ContainerStateTerminated) -> Fault {
 }
 
 fn end_of_node(facts: &Facts) -> Option<Fault> {
-    let name = &facts.node_name;
+    let called = facts.node_called();
     match &facts.node {
-        Seen::Gone => Some(certain(format!("node {name} is gone from the cluster"), NODE)),
+        Seen::Gone => Some(certain(format!("{called} is gone from the cluster"), NODE)),
         Seen::There(node) => {
             let why = not_ready(node)?;
-            Some(certain(format!("node {name} is not Ready{why}"), NODE))
+            Some(certain(format!("{called} is not Ready{why}"), NODE))
         }
         Seen::Unknown => None,
     }
@@ -125,11 +125,11 @@ fn not_ready(node: &Node) -> Option<String> {
 
 /// Pod and node look well, as they do for a minute after their end.
 fn on_the_way(facts: &Facts) -> Fault {
-    let node = &facts.node_name;
+    let node = facts.node_called();
     let text = match &facts.helper {
         Helper::Answers => return while_the_helper_answers(facts),
         Helper::Silent => {
-            let what = format!("node {node} does not answer: its network is cut, or it is gone");
+            let what = format!("{node} does not answer: its network is cut, or it is gone");
             return perhaps(what, NETWORK);
         }
         Helper::Fails(text) => text,
@@ -137,25 +137,25 @@ fn on_the_way(facts: &Facts) -> Fault {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     // The kubelet's words for its runtime; then the API server's for a kubelet.
     if says(&["containerd.sock", "crio.sock", "code = Unavailable", "container runtime"]) {
-        let what = format!("the container runtime of node {node} was restarted or is gone");
+        let what = format!("the container runtime of {node} was restarted or is gone");
         return certain(what, NODE);
     }
     if says(&["i/o timeout", "no route to host", "network is unreachable", "deadline exceeded"]) {
-        let what = format!("node {node} cannot be reached: its network is cut, or it is gone");
+        let what = format!("{node} cannot be reached: its network is cut, or it is gone");
         return certain(what, NETWORK);
     }
     if says(&["connection refused", "connection reset"]) {
-        return certain(format!("the kubelet of node {node} was restarted or is gone"), NODE);
+        return certain(format!("the kubelet of {node} was restarted or is gone"), NODE);
     }
     if says(&["not found", "not running", "does not exist", "completed pod", "CONTAINER_EXITED"]) {
         return perhaps("the helper's container has ended", AGAIN);
     }
-    perhaps(format!("the helper on node {node} cannot be reached: {text}"), NODE)
+    perhaps(format!("the helper on {node} cannot be reached: {text}"), NODE)
 }
 
 /// What carried the session ended, or the helper's process that served it.
 fn while_the_helper_answers(facts: &Facts) -> Fault {
-    let node = &facts.node_name;
+    let node = facts.node_called();
     match &facts.end {
         End::Success => certain("the helper's process for it ended", AGAIN),
         End::ExitCode { code, .. } if code == "137" => {
@@ -166,7 +166,7 @@ fn while_the_helper_answers(facts: &Facts) -> Fault {
         }
         End::Failure(text) | End::Lost(text) => certain(
             format!(
-                "the connection to node {node} was lost and a new one works: API server, kubelet, \
+                "the connection to {node} was lost and a new one works: API server, kubelet, \
                  container runtime or a proxy was restarted or has dropped it ({text})"
             ),
             NETWORK,

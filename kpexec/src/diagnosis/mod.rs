@@ -40,8 +40,8 @@ pub struct Scene<'a> {
     pub namespace: &'a str,
     /// Name of the helper.
     pub helper: &'a str,
-    /// Its node.
-    pub node: &'a str,
+    /// Its node, if it is known.
+    pub node: Option<&'a str>,
 }
 
 /// Says which fault it was, as well as can be told within a few seconds.
@@ -55,15 +55,18 @@ pub async fn diagnose(end: End, scene: &Scene<'_>) -> Fault {
     let mut asked = std::pin::pin!(ask(&dialer));
     let (mut known, mut pause) = (false, Duration::ZERO);
     loop {
+        let node = facts.node_name.clone();
         let look = async {
             sleep(pause).await;
-            tokio::join!(pods.get(helper), nodes.get(node))
+            tokio::join!(pods.get(helper), get(&nodes, node.as_deref()))
         };
         tokio::select! {
             answer = &mut asked, if !known => (known, facts.helper) = (true, answer),
             (pod, node) = look => {
                 facts.note_pod(pod.map_err(|error| cluster.error(error)));
-                facts.note_node(node.map_err(|error| cluster.error(error)));
+                if let Some(node) = node {
+                    facts.note_node(node.map_err(|error| cluster.error(error)));
+                }
                 pause = PAUSE;
             }
             () = sleep_until(deadline) => break,
@@ -74,6 +77,13 @@ pub async fn diagnose(end: End, scene: &Scene<'_>) -> Fault {
     }
     tracing::debug!(?facts, "lost");
     fault::judge(&facts)
+}
+
+async fn get(nodes: &Api<Node>, name: Option<&str>) -> Option<kube::Result<Node>> {
+    match name {
+        Some(name) => Some(nodes.get(name).await),
+        None => None,
+    }
 }
 
 /// Whether the helper answers by another way than the one that was lost.

@@ -49,7 +49,7 @@ fn ready_node() -> Node {
 
 /// Everything looks well but for what the test changes.
 fn facts(end: End, helper: Helper) -> Facts {
-    let mut facts = Facts::new(end, URL, "node7");
+    let mut facts = Facts::new(end, URL, Some("node7"));
     facts.note_pod(Ok(pod(running())));
     facts.note_node(Ok(ready_node()));
     facts.helper = helper;
@@ -71,7 +71,7 @@ fn of_pod(status: Value) -> Fault {
 
 #[test]
 fn before_anything_is_known_nothing_answers() {
-    let fault = judge(&Facts::new(cut(), URL, "node7"));
+    let fault = judge(&Facts::new(cut(), URL, Some("node7")));
     let expected = "the network is cut: the API server https://10.0.0.1:6443 does not answer";
     assert_eq!((fault.to_string().as_str(), fault.is_certain()), (expected, false));
 }
@@ -92,7 +92,7 @@ fn an_api_server_that_is_away_is_told_in_the_systems_words() {
 
 #[test]
 fn a_refusal_of_the_api_server_is_an_answer() {
-    let mut facts = Facts::new(cut(), URL, "node7");
+    let mut facts = Facts::new(cut(), URL, Some("node7"));
     facts.note_pod(Err(refused(403, "pods is forbidden")));
     facts.note_node(Err(refused(403, "nodes is forbidden")));
     assert_eq!(told(&facts), "node node7 does not answer: its network is cut, or it is gone");

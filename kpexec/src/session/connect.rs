@@ -66,7 +66,7 @@ impl Session {
         tracing::debug!(?status, "the stream ended");
         SessionError::Lost(match &self.way {
             Way::Direct(connection) => connection.end().await,
-            Way::Shared => self.from_helper.end(),
+            Way::Shared => End::Lost("the process that shares connections has ended".into()),
         })
     }
 }

@@ -5,6 +5,7 @@ mod own_helper;
 mod progress;
 mod relay;
 mod shared;
+mod taken;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +20,7 @@ pub use connect::{Call, Connection, Load, Session, reach};
 pub use own_helper::OwnHelper;
 pub use progress::Progress;
 pub use relay::{Control, Ended, Local, Output, relay};
-pub use shared::{Answers, Background, pass_on, say};
+pub use shared::{Answers, Background, SharedFault, pass_on, say};
 
 /// Why a session did not start, or did not end as sessions do.
 #[derive(Debug, Error)]

@@ -8,6 +8,7 @@ use kpexec_protocol::{
 };
 use tokio::sync::{mpsc, watch};
 
+use super::taken::Taken;
 use super::{Session, SessionError};
 use crate::changes::ChangesFile;
 use crate::exit_code;
@@ -71,15 +72,13 @@ pub struct Local {
 
 /// Relays until the session ends, for us at least.
 pub async fn relay(session: &mut Session, local: Local) -> Result<Ended, SessionError> {
-    let Local { stdin, control, output, mut written } = local;
-    // Said at once: until then the helper does not keep the session.
-    written.iter_mut().for_each(watch::Receiver::mark_changed);
+    let Local { stdin, control, output, written } = local;
     let to_helper = session.to_helper.clone();
     // A client that comes back goes on where the one before was.
     let resumed = session.started.resumed.as_ref();
     let sent = resumed.map_or(0, |resumed| resumed.stdin);
     let (taken, told) = watch::channel(resumed.map_or(0, |resumed| resumed.stdin_taken));
-    let outgoing = Outgoing { to_helper, sent, taken: told, written };
+    let outgoing = Outgoing { to_helper, sent, taken: told, output: Taken::new(written) };
     // Never waits for the other: a command that reads nothing can still write.
     tokio::select! {
         biased;
@@ -152,7 +151,7 @@ struct Outgoing {
     /// How many bytes of stdin were sent, and how many the command has taken.
     sent: u64,
     taken: watch::Receiver<u64>,
-    written: Option<watch::Receiver<u64>>,
+    output: Taken,
 }
 
 impl Outgoing {
@@ -173,7 +172,7 @@ impl Outgoing {
                     Control::Resize(size) => client_message::Kind::Resize(size),
                     Control::Signal(number) => client_message::Kind::Signal(number),
                     Control::Detach => {
-                        self.send_typed(&mut stdin).await;
+                        self.send_rest(&mut stdin).await;
                         client_message::Kind::Detach(Detach {})
                     }
                 },
@@ -199,7 +198,7 @@ impl Outgoing {
         room: bool,
     ) -> Option<client_message::Kind> {
         Some(tokio::select! {
-            bytes = changed(&mut self.written) => client_message::Kind::OutputTaken(bytes),
+            bytes = self.output.next() => client_message::Kind::OutputTaken(bytes),
             Ok(()) = self.taken.changed(), if !room => return None,
             chunk = next(stdin), if room => match chunk {
                 Some(bytes) => {
@@ -215,26 +214,21 @@ impl Outgoing {
         })
     }
 
-    /// Sends what was typed before we leave.
-    async fn send_typed(&mut self, stdin: &mut Option<mpsc::Receiver<Bytes>>) {
+    /// Sends what was typed, and what the next client need not get, before we leave.
+    async fn send_rest(&mut self, stdin: &mut Option<mpsc::Receiver<Bytes>>) {
         while let Some(bytes) = stdin.as_mut().and_then(|stdin| stdin.try_recv().ok()) {
             self.sent += bytes.len() as u64;
-            let kind = Some(client_message::Kind::Stdin(bytes));
-            // A stream that takes nothing any more is seen by `receive`.
-            let _lost = self.to_helper.send(ClientMessage { kind }).await;
+            self.send_one(client_message::Kind::Stdin(bytes)).await;
+        }
+        if let Some(bytes) = self.output.rest() {
+            self.send_one(client_message::Kind::OutputTaken(bytes)).await;
         }
     }
-}
 
-/// How many bytes were put out by now, each time there are more.
-async fn changed(written: &mut Option<watch::Receiver<u64>>) -> u64 {
-    if let Some(receiver) = written
-        && receiver.changed().await.is_ok()
-    {
-        return *receiver.borrow_and_update();
+    async fn send_one(&self, kind: client_message::Kind) {
+        // A stream that takes nothing any more is seen by `receive`.
+        let _lost = self.to_helper.send(ClientMessage { kind: Some(kind) }).await;
     }
-    *written = None;
-    std::future::pending().await
 }
 
 /// The next chunk; without a stdin there is never one, and no end either.

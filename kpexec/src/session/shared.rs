@@ -1,9 +1,12 @@
 //! A session by way of the background process of `--share`: how it looks at the
 //! client's end, and how it is passed on at the other.
 
+use std::sync::{Arc, OnceLock};
+
 use kpexec_protocol::share_answer::Kind as Answer;
 use kpexec_protocol::{
-    ClientMessage, ServerMessage, ShareAnswer, ShareRequest, Started, server_message, share_request,
+    ClientMessage, Fault, ServerMessage, ShareAnswer, ShareRequest, Started, server_message,
+    share_request,
 };
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -39,28 +42,23 @@ impl FromHelper {
             Self::Shared(background) => background.message().await,
         }
     }
-
-    /// How a shared session was lost.
-    pub fn end(&mut self) -> End {
-        let lost = match self {
-            Self::Direct(_) => None,
-            Self::Shared(background) => background.lost.take(),
-        };
-        End::Lost(lost.unwrap_or_else(|| "the process that shares connections has ended".into()))
-    }
 }
+
+/// What the background process says of a session that was lost.
+pub type SharedFault = Arc<OnceLock<Fault>>;
 
 /// What the background process says.
 pub struct Background {
     answers: Streaming<ShareAnswer>,
     log: HelperLog,
-    lost: Option<String>,
+    fault: SharedFault,
 }
 
 impl Background {
-    /// Keeps what the helper logged in `log`.
-    pub fn new(answers: Streaming<ShareAnswer>, log: HelperLog) -> Self {
-        Self { answers, log, lost: None }
+    /// Keeps what the helper logged in `log`, and why the session was lost in
+    /// `fault`.
+    pub fn new(answers: Streaming<ShareAnswer>, log: HelperLog, fault: SharedFault) -> Self {
+        Self { answers, log, fault }
     }
 
     /// The next answer but for the log.
@@ -80,8 +78,9 @@ impl Background {
         loop {
             match self.answer().await? {
                 Some(Answer::Message(message)) => return Ok(Some(message)),
-                Some(Answer::Lost(how)) => {
-                    self.lost = Some(how);
+                Some(Answer::Fault(fault)) => {
+                    // There is one at most.
+                    let _kept = self.fault.set(fault);
                     return Ok(None);
                 }
                 Some(_) => {}
@@ -99,13 +98,14 @@ impl Background {
 
 /// Passes a session's messages on in both directions, to its end or until the
 /// client has gone, which ends the session. Holds one message each way at most:
-/// who does not take what comes holds up who sends it.
+/// who does not take what comes holds up who sends it. Gives how the session ended,
+/// if it was lost.
 pub async fn pass_on(
     session: Session,
     mut requests: Streaming<ShareRequest>,
     answers: &Answers,
     log: impl Fn() -> String,
-) {
+) -> Option<End> {
     let Session { to_helper, mut from_helper, way, .. } = session;
     let to_helper_last = to_helper.clone();
     let from_client = async {
@@ -120,60 +120,46 @@ pub async fn pass_on(
     };
     let to_client = async {
         loop {
-            let answer = match from_helper.message().await {
-                Ok(Some(message)) => Answer::Message(message),
-                _ => Answer::Lost(match &way {
-                    Way::Direct(connection) => connection.end().await.to_string(),
-                    Way::Shared => String::new(),
-                }),
+            let Ok(Some(message)) = from_helper.message().await else {
+                return match &way {
+                    Way::Direct(connection) => Some(connection.end().await),
+                    Way::Shared => None,
+                };
             };
-            let last = is_last(&answer);
-            let over = last && !is_left(&answer);
+            let (last, left) = (is_last(&message), is_left(&message));
             if last {
                 say(answers, Answer::Log(log())).await;
             }
-            if !say(answers, answer).await {
-                return;
+            if !say(answers, Answer::Message(message)).await {
+                return None;
             }
-            if over {
+            if last && !left {
                 // The helper keeps its last word until it was heard.
                 super::connect::end(&to_helper_last, &mut from_helper).await;
             }
             if last {
-                return;
+                return None;
             }
         }
     };
     tokio::select! {
-        () = from_client => {}
-        () = to_client => {}
+        () = from_client => None,
+        lost = to_client => lost,
         // Noticed also while the command says nothing.
-        () = answers.closed() => {}
+        () = answers.closed() => None,
     }
 }
 
-/// Whether the session goes on, or nobody is left to be told anything.
-fn is_left(answer: &Answer) -> bool {
-    match answer {
-        Answer::Message(message) => {
-            matches!(message.kind, Some(server_message::Kind::Detached(_)))
-        }
-        _ => true,
-    }
+/// Whether the session goes on without its client.
+fn is_left(message: &ServerMessage) -> bool {
+    matches!(message.kind, Some(server_message::Kind::Detached(_)))
 }
 
-fn is_last(answer: &Answer) -> bool {
-    match answer {
-        Answer::Message(message) => matches!(
-            message.kind,
-            Some(
-                server_message::Kind::Exit(_)
-                    | server_message::Kind::Failure(_)
-                    | server_message::Kind::Detached(_)
-            )
-        ),
-        _ => true,
-    }
+fn is_last(message: &ServerMessage) -> bool {
+    let ends = |kind: &server_message::Kind| {
+        matches!(kind, server_message::Kind::Exit(_) | server_message::Kind::Failure(_))
+    };
+    is_left(message) || message.kind.as_ref().is_some_and(ends)
 }
 
 /// Tells the client; says whether it is still there.

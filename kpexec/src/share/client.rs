@@ -25,7 +25,7 @@ use crate::banner::announce;
 use crate::cli::{Cli, ClusterFlags};
 use crate::report;
 use crate::run::{Prepared, RunError, show_log};
-use crate::session::{Background, Session, SessionError};
+use crate::session::{Background, Session, SessionError, SharedFault};
 use crate::target::Target;
 use crate::terminal;
 use crate::transport::HelperLog;
@@ -62,8 +62,9 @@ async fn attend(
         terminal,
         idle_seconds: idle.as_secs(),
     };
+    let fault = SharedFault::default();
     let opened = tokio::select! {
-        opened = open(&cli.cluster, idle, ask, log) => opened,
+        opened = open(&cli.cluster, idle, ask, log, fault.clone()) => opened,
         signal = signals.next() => Err(RunError::Interrupted(signal)),
     };
     let (mut session, Entry { target, kept }) = opened?;
@@ -72,7 +73,12 @@ async fn attend(
     let here = Here::new(cli, tty, kept);
     let result = here.attend(session, &mut signals).await;
     here.say_how_to_return(cli.keep.linger, &result);
-    result
+    match (result, fault.get()) {
+        (Err(RunError::Session(SessionError::Lost(_))), Some(fault)) => {
+            Err(Told::from(fault.clone()).into())
+        }
+        (result, _) => result,
+    }
 }
 
 /// What was entered.
@@ -88,9 +94,10 @@ async fn open(
     idle: Duration,
     ask: Ask,
     log: HelperLog,
+    fault: SharedFault,
 ) -> Result<(Session, Entry), RunError> {
     let (to_helper, answers) = call(cluster, idle, ask).await?;
-    let mut background = Background::new(answers, log);
+    let mut background = Background::new(answers, log, fault);
     let mut entry = None;
     loop {
         let answer = background.answer().await.inspect_err(|status| {
@@ -106,7 +113,7 @@ async fn open(
                 }
                 _ => return Err(SessionError::Protocol("its first message was not Started").into()),
             },
-            Answer::Lost(_) | Answer::Log(_) => {}
+            Answer::Log(_) => {}
         }
     }
 }

@@ -21,6 +21,7 @@ use super::helpers::Helpers;
 use super::told::fault;
 use crate::cli::{Cli, ClusterFlags, session_name};
 use crate::cluster::Cluster;
+use crate::diagnosis::diagnose;
 use crate::find::{Found, Memory, find, wanted};
 use crate::helper_pod::{HelperPod, LaunchError};
 use crate::identity::Identity;
@@ -194,8 +195,16 @@ async fn command(
             say(answers, Answer::Entered(entered(&found, name))).await;
             let started = server_message::Kind::Started(session.started.clone());
             say(answers, Answer::Message(ServerMessage { kind: Some(started) })).await;
-            pass_on(session, requests, answers, || log.text()).await;
-            Ok(())
+            match pass_on(session, requests, answers, || log.text()).await {
+                Some(end) => {
+                    let scene = place.scene();
+                    tokio::select! {
+                        fault = diagnose(end, &scene) => Err(RunError::Lost(fault)),
+                        () = answers.closed() => Ok(()),
+                    }
+                }
+                None => Ok(()),
+            }
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),

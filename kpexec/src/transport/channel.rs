@@ -10,9 +10,13 @@ const STATUS: u8 = 3;
 /// v5 only: the next byte is the channel that is closed.
 const CLOSE: u8 = 255;
 
-/// The server closes without a word on messages over 32 MiB and sends at most
-/// 32 KiB itself; equal pieces keep both ends' buffers busy.
-pub const PAYLOAD: usize = 32 * 1024;
+/// What stands before the payload: the WebSocket frame's header with its mask (RFC
+/// 6455, 5.2) and the channel.
+const HEADER: usize = 8 + 1;
+
+/// The server takes 32 KiB at a time. A message is two full records of TLS: one
+/// byte more would be a third.
+pub const PAYLOAD: usize = 32 * 1024 - HEADER;
 
 /// What the server sent.
 #[derive(Debug, PartialEq, Eq)]

@@ -214,9 +214,7 @@ fn send_descriptors(
 ///
 /// # Errors
 /// When the socket fails or what comes is no order.
-pub(super) fn receive_order(
-    socket: BorrowedFd<'_>,
-) -> io::Result<(Order, Vec<Descriptor>)> {
+pub(super) fn receive_order(socket: BorrowedFd<'_>) -> io::Result<(Order, Vec<Descriptor>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut length = [0; 4];

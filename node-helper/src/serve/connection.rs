@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::stdio::{dup2_stderr, stderr};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,6 +14,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tonic::transport::server::Connected;
 
 use super::presence::Present;
+use crate::pipe::make_roomy;
 use crate::supervise::errand::Caller;
 use crate::sys::watch::async_fd;
 
@@ -73,6 +74,8 @@ impl Connection {
     /// Both must be pipes: what every container runtime gives an exec without a
     /// terminal.
     pub fn new(input: OwnedFd, output: OwnedFd, present: Present) -> io::Result<Self> {
+        make_roomy(input.as_fd());
+        make_roomy(output.as_fd());
         let (input, output) = (Receiver::from_owned_fd(input)?, Sender::from_owned_fd(output)?);
         Ok(Self { input, output, lifeline: None, _stderr: None, _present: present })
     }

@@ -7,21 +7,22 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::net::unix::pipe::Receiver;
+use tokio::task::{JoinHandle, yield_now};
 use tools_overlay::parts::Owner;
 use tools_overlay::{Part, Parts};
 
 use super::Context;
 use super::executed::{self, Attempt, Executed, Waiting};
 use super::order::{order, started};
+use super::ready::{Ready, Starting};
 use super::shim::Shim;
 use super::streams::{self, Streams};
 use super::view::{self, View};
 use super::who;
-use crate::cgroup::SessionCgroup;
 use crate::cri::{self, Container, Runtime};
 use crate::enter::message::{Descriptor, Role};
-use crate::enter::spawn::{self, EntryProcess};
-use crate::failure::{chain, not_executable, ours, tell};
+use crate::enter::spawn;
+use crate::failure::{not_executable, ours};
 use crate::target::{Namespace, TargetProcess, process};
 use crate::tools::{ToolFiles, files};
 
@@ -107,16 +108,21 @@ impl Error {
 }
 
 /// Begins the session; on failure nothing of it runs.
-pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Failure> {
+pub(super) async fn begin(
+    context: &Context,
+    start: Start,
+    ready: Ready,
+) -> Result<Running, Failure> {
     let program = start.argv.first().cloned().unwrap_or_default();
     let failed = |error: Error| {
         let reason = error.reason().into();
         Failure { reason, ..ours(&error, error.hint()) }
     };
-    let (mut running, waiting) = enter(context, start).await.map_err(|error| match error {
-        Error::NotOurs(_) => not_executable(&program, libc::EACCES, false),
-        error => failed(error),
-    })?;
+    let (mut running, waiting) =
+        enter(context, start, ready).await.map_err(|error| match error {
+            Error::NotOurs(_) => not_executable(&program, libc::EACCES, false),
+            error => failed(error),
+        })?;
     let refused = match waiting.go().await {
         Ok(Executed::Runs(notice)) => {
             running.started.notices.extend(notice);
@@ -138,13 +144,13 @@ pub(super) async fn begin(context: &Context, start: Start) -> Result<Running, Fa
     Err(failed(target.has_ended().await.map_or(error, Error::Process)))
 }
 
-async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Error> {
+async fn enter(context: &Context, start: Start, ready: Ready) -> Result<(Running, Waiting), Error> {
     let wanted = start.target.as_ref().ok_or(Error::Incomplete("target"))?;
     let asked = start.identity.as_ref().ok_or(Error::Incomplete("identity"))?;
-    let mut starting = Starting::new(context)?;
-    let entered = match pin(context, wanted).await {
-        Ok((container, target)) => {
-            match join(context, &start, asked, &container, &target, &mut starting).await {
+    let mut starting = ready.starting?;
+    let entered = match pin(context, ready.runtime, wanted).await {
+        Ok((pinned, target)) => {
+            match join(context, &start, asked, pinned, &target, &mut starting).await {
                 Ok((shim, streams, exit_status, view, started, waiting)) => {
                     Ok((Running { shim, streams, exit_status, target, view, started }, waiting))
                 }
@@ -159,46 +165,6 @@ async fn enter(context: &Context, start: Start) -> Result<(Running, Waiting), Er
     entered
 }
 
-/// An entry process on its way into the session's cgroup: before it gets its
-/// order, so that all that comes of it is born there. Meanwhile the runtime is
-/// asked.
-struct Starting {
-    entry: EntryProcess,
-    cgroup: Option<SessionCgroup>,
-}
-
-impl Starting {
-    fn new(context: &Context) -> Result<Self, Error> {
-        let made = match context.cgroups.as_ref() {
-            Ok(cgroups) => cgroups.session().map_err(|error| chain(&error)),
-            Err(error) => Err(chain(error)),
-        };
-        let (cgroup, door) = made.inspect_err(|why| no_cgroup(why)).ok().unzip();
-        let entry = EntryProcess::start(&context.binary, door.as_ref())?;
-        Ok(Self { entry, cgroup })
-    }
-
-    /// The cgroup, once the entry process is in it.
-    async fn cgroup(&mut self) -> Result<Option<SessionCgroup>, Error> {
-        if let Err(errno) = self.entry.joined().await? {
-            no_cgroup(&format!("cannot join it: {errno}"));
-            self.cgroup = None;
-        }
-        Ok(self.cgroup.take())
-    }
-
-    /// Ends the entry process, without which the cgroup is empty.
-    async fn abandon(mut self) {
-        self.entry.end().await;
-    }
-}
-
-/// A node that refuses one is debugged all the same, but not in silence: the
-/// client shows it with a failure, and with -v.
-fn no_cgroup(why: &str) {
-    tell(&format!("the session has no cgroup: {why}"));
-}
-
 /// What comes of joining the target, but for the target itself.
 type Joined = (Shim, Streams, Receiver, View, Started, Waiting);
 
@@ -206,11 +172,12 @@ async fn join(
     context: &Context,
     start: &Start,
     asked: &Identity,
-    container: &Container,
+    pinned: Pinned,
     target: &TargetProcess,
     starting: &mut Starting,
 ) -> Result<Joined, Error> {
-    let who = who::who(context, asked, start.trust_target, container, target).await?;
+    let Pinned { container, again } = pinned;
+    let who = who::who(context, asked, start.trust_target, &container, target).await?;
     let files = tool_files(context, start.tools_root).await?;
     let command = start.argv.first().map(|program| program.to_vec());
     let target_programs = who.identity.target_programs;
@@ -241,9 +208,12 @@ async fn join(
         (Role::Null, open("/dev/null", null, Mode::empty()).map_err(Error::Null)?),
     ]);
     target.confirm()?;
-    let mut order = order(start, &who, container, target, &view, &files.tools);
+    let mut order = order(start, &who, &container, target, &view, &files.tools);
     files.resolve(&mut order.programs);
     let programs = order.programs.clone();
+    if again.await.map_err(|e| Error::Follow(e.into()))?? != container {
+        return Err(Error::Restarted);
+    }
     let cgroup = starting.cgroup().await?;
     let has_cgroup = cgroup.is_some();
     let entered = starting.entry.perform(order, descriptors).await?;
@@ -297,16 +267,29 @@ fn prepare_view(
     Ok((parts, view))
 }
 
+/// A container whose process is pinned.
+struct Pinned {
+    container: Container,
+    /// What the runtime says of it since then. It is asked while all else is
+    /// prepared.
+    again: JoinHandle<Result<Container, cri::Error>>,
+}
+
 /// Asks the runtime, pins the process, asks again: the two answers and the
 /// process agree, or the container changed in between.
-async fn pin(context: &Context, wanted: &Target) -> Result<(Container, TargetProcess), Error> {
-    let mut runtime = Runtime::connect(&context.cri_socket).await?;
+async fn pin(
+    context: &Context,
+    runtime: Result<Runtime, cri::Error>,
+    wanted: &Target,
+) -> Result<(Pinned, TargetProcess), Error> {
+    let mut runtime = runtime?;
     let container = runtime.container(wanted).await?;
     let target = TargetProcess::pin(&context.procfs, container.pid, &container.id)?;
-    if runtime.container(wanted).await? != container {
-        return Err(Error::Restarted);
-    }
-    Ok((container, target))
+    let wanted = wanted.clone();
+    let again = tokio::spawn(async move { runtime.container(&wanted).await });
+    // It goes out before this thread has other things to do.
+    yield_now().await;
+    Ok((Pinned { container, again }, target))
 }
 
 fn owner(target: &TargetProcess, uid: u32, gid: u32) -> Result<Owner, Error> {

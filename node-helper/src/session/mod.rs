@@ -12,6 +12,7 @@ mod order;
 mod outlet;
 mod own_root;
 mod pumps;
+mod ready;
 mod relay;
 mod ring;
 mod sessions;
@@ -34,6 +35,7 @@ use rustix::fs::stat;
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capability_is_in_bounding_set};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
 
@@ -46,6 +48,7 @@ use crate::serve::{self, prepare};
 use crate::sys::call::join_new_session_keyring;
 use crate::target::Procfs;
 use crate::target::status::status;
+use ready::Ready;
 pub use sessions::Sessions;
 
 /// How long a client may take to say what it wants.
@@ -169,6 +172,9 @@ enum RequestError {
 /// Serves one call; tells the client how it ended, unless the client has gone.
 /// Nothing of a session that begins with it runs any more when this returns.
 pub async fn run(context: &Context, mut client: Client) {
+    // The client is answered before this thread has other things to do.
+    yield_now().await;
+    let ready = Ready::new(context).await;
     let unfit = |error: &RequestError| ours(error, "client and helper may not fit");
     match first(&mut client.requests).await {
         Err(error) => drop(say(&client.answers, Kind::Failure(unfit(&error))).await),
@@ -176,8 +182,9 @@ pub async fn run(context: &Context, mut client: Client) {
             let failure = unfit(&RequestError::KeptChanges);
             say(&client.answers, Kind::Failure(failure)).await;
         }
-        Ok(First::Start(start)) => new(context, *start, client).await,
+        Ok(First::Start(start)) => new(context, *start, client, ready).await,
         Ok(First::Attach(attach)) => {
+            drop(ready);
             let visited = context.sessions.visit(client, &attach).await;
             if let Err(Client { answers, .. }) = visited {
                 say(&answers, last_word::no_session(&attach.session)).await;
@@ -186,12 +193,12 @@ pub async fn run(context: &Context, mut client: Client) {
     }
 }
 
-async fn new(context: &Context, start: Start, client: Client) {
+async fn new(context: &Context, start: Start, client: Client, ready: Ready) {
     let registered = context.sessions.register(&start, start.keep.is_some());
     let keep = start.keep.as_ref().map(|keep| Duration::from_secs(keep.linger.into()));
     let forsaken = forsaken(client.answers.clone(), keep.is_some());
     let session = async move {
-        match begin::begin(context, start).await {
+        match begin::begin(context, start, ready).await {
             Err(failure) => drop(say(&client.answers, Kind::Failure(failure)).await),
             Ok(running) => relay::relay(context, running, client, registered, keep).await,
         }

@@ -21,8 +21,8 @@ use crate::pty;
 /// holds its stream open.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// How much the command takes before the client is told, while there is more: a
-/// word for each piece would cost as much as the piece.
+/// How much the command takes before the client is told: a word for each piece
+/// would cost as much as the piece, and the rest of the window is room enough.
 const TOLD_EACH: u64 = (STDIN_WINDOW / 4) as u64;
 
 /// The tasks, and the ways to them.
@@ -182,7 +182,7 @@ fn write(
             }
             taken += bytes.len() as u64;
             total.store(taken, Ordering::Relaxed);
-            if receiver.is_empty() || taken - told >= TOLD_EACH {
+            if taken - told >= TOLD_EACH {
                 told = taken;
                 if !outlet.tell(Kind::StdinTaken(taken)).await {
                     return;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use kpexec_protocol::{Terminal, WindowSize};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, fcntl_getfl, fcntl_setfl, open};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tools_overlay::parts::{Owner, devpts};
 
+use crate::pipe::make_roomy;
 use crate::pty::{self, Pty};
 use crate::sys::watch::async_fd;
 
@@ -74,6 +75,7 @@ fn open_terminal(size: WindowSize, owner: Owner) -> Result<(Streams, Ends), Erro
 fn open_pipes(stdin: bool, owner: Owner) -> Result<(Streams, Ends), Error> {
     let pipe = || -> io::Result<_> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        make_roomy(read.as_fd());
         fchown(&read, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
         Ok((read, write))
     };

@@ -1,88 +1,28 @@
 //! Sessions when something fails: what is said, how soon, and what is left. On
 //! both nodes, with real faults.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+mod session;
+mod ways;
+
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use tests::command::{kpexec, run_kpexec, signal, wait};
+use session::{LIMIT, Session};
+use tests::command::{kpexec, run_kpexec, signal};
 use tests::faults::{Cut, Killed};
-use tests::pod::wait_for_processes;
 use tests::{BOTH_NODES, Namespace, kubectl};
-
-/// From the fault to the last word.
-const LIMIT: Duration = Duration::from_secs(15);
 
 /// There is one cluster on a machine: one fault at a time.
 static CLUSTER: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A session whose command runs.
-struct Session {
-    client: Child,
-    mark: String,
-    pod: &'static str,
-}
-
-impl Session {
-    /// `mark` is a number that no other test uses.
-    fn begin(pod: &'static str, mark: u32, flags: &[&str]) -> Result<Self> {
-        let mark = mark.to_string();
-        let script = format!("echo before; sleep {mark}");
-        let arguments = [flags, &[pod, "--", "sh", "-c", &script]].concat();
-        let mut command = kpexec(&arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut session = Self { client: command.spawn()?, mark, pod };
-        wait_for_processes(&session.mark, 1)?;
-        let mut said = [0; 7];
-        session.client.stdout.as_mut().context("no stdout")?.read_exact(&mut said)?;
-        ensure!(&said == b"before\n", "{pod}: {said:?}");
-        Ok(session)
-    }
-
-    /// Exit code 125 in time after the fault, one line that says `what`, and a hint.
-    fn ends_by(&mut self, fault: Instant, what: &str) -> Result<()> {
-        let pod = self.pod;
-        let status = wait(&mut self.client, LIMIT.saturating_sub(fault.elapsed()));
-        let status = status.with_context(|| format!("{pod}: {what}"))?;
-        let took = fault.elapsed();
-        let mut said = String::new();
-        self.client.stderr.as_mut().context("no stderr")?.read_to_string(&mut said)?;
-        eprintln!(
-            "{pod}: {} after {:.1} s: {said}",
-            status.code().unwrap_or(-1),
-            took.as_secs_f32()
-        );
-        ensure!(status.code() == Some(125), "{pod}: {status}: {said}");
-        let lines: Vec<&str> = said.lines().collect();
-        let lost = "kpexec: lost the session, and with it the command's result: ";
-        ensure!(lines.len() == 2 && lines[0].starts_with(lost), "{pod}: {said}");
-        ensure!(lines[0].contains(what), "{pod}: not {what:?}: {said}");
-        ensure!(lines[1].starts_with("hint: "), "{pod}: {said}");
-        Ok(())
-    }
-
-    /// Nothing of the command runs any more.
-    fn leaves_nothing(&self) -> Result<()> {
-        wait_for_processes(&self.mark, 0)
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // It has ended unless the test failed.
-        let _ended = self.client.kill();
-        let _reaped = self.client.wait();
-    }
 }
 
 /// Which of a helper's processes.

@@ -1,0 +1,170 @@
+//! The same faults, where the session came by another way: through the background
+//! process of `--share`, or back to one that was kept.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use tests::command::{kpexec, run, signal, wait};
+use tests::faults::{Cut, Killed};
+use tests::{BOTH_NODES, Namespace};
+
+use super::session::{LIMIT, Session};
+use super::{Role, alone, processes_of};
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn a_fault_is_told_where_connections_are_shared() -> Result<()> {
+    let _alone = alone();
+    let (helpers, folder) = (Namespace::for_helpers("shared-fault")?, tempfile::tempdir()?);
+    let flags = ["--share=5s", "--keepalive=6s", "--helper-namespace", helpers.name()];
+    let share = |command: &mut Command| {
+        command.env("XDG_RUNTIME_DIR", folder.path());
+    };
+    let again = |pod: &str, what: &str| -> Result<()> {
+        let mut command = kpexec(&[&flags[..], &[pod, "--", "true"]].concat());
+        share(&mut command);
+        let next = run(command, b"")?;
+        assert_eq!((next.code(), next.stderr.as_str()), (0, ""), "{pod}: after {what}");
+        Ok(())
+    };
+    for (number, node, pod) in [(0, "node1", BOTH_NODES[0]), (1, "node2", BOTH_NODES[1])] {
+        for (role, what, mark) in [
+            (Role::Serving, "the helper's process for it was killed", 87_110),
+            (Role::Main, "the helper's container was killed", 87_112),
+        ] {
+            let mut session = Session::begin_by(pod, mark + number, &flags, share)?;
+            let fault = Instant::now();
+            for pid in processes_of(&helpers, role)? {
+                signal(pid, Signal::KILL)?;
+            }
+            session.ends_by(fault, what)?;
+            session.leaves_nothing()?;
+        }
+        let mut session = Session::begin_by(pod, 87_114 + number, &flags, share)?;
+        let fault = Instant::now();
+        let killed = Killed::part(&format!("{node}-runtime"))?;
+        let what = format!("the container runtime of node {node} was restarted or is gone");
+        session.ends_by(fault, &what)?;
+        session.leaves_nothing()?;
+        drop(killed);
+        again(pod, &what)?;
+    }
+    Ok(())
+}
+
+/// A user's machine: what kpexec remembers there goes with the test.
+struct Client {
+    helpers: Namespace,
+    state: tempfile::TempDir,
+}
+
+impl Client {
+    fn new(name: &str) -> Result<Self> {
+        Ok(Self { helpers: Namespace::for_helpers(name)?, state: tempfile::tempdir()? })
+    }
+
+    fn configure(&self) -> impl Fn(&mut Command) {
+        let state: &Path = self.state.path();
+        move |command| {
+            command.env("XDG_STATE_HOME", state);
+        }
+    }
+
+    fn kpexec(&self, words: &[&str]) -> Command {
+        let mut command = kpexec(&[words, &["--helper-namespace", self.helpers.name()]].concat());
+        self.configure()(&mut command);
+        command
+    }
+
+    /// The name of the session in `pod`, once it is as `state` says.
+    fn session(&self, pod: &str, state: &str) -> Result<String> {
+        let (deadline, place) = (Instant::now() + LIMIT, format!("default/{pod}"));
+        loop {
+            let listed = run(self.kpexec(&["sessions"]), b"")?.text();
+            let rows = listed.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
+            let mut rows = rows.filter(|row| row.get(1) == Some(&place.as_str()));
+            if let Some(row) = rows.find(|row| row.get(3) == Some(&state)) {
+                return Ok(row[0].to_owned());
+            }
+            ensure!(Instant::now() < deadline, "{pod}: no {state} session: {listed}");
+        }
+    }
+
+    fn attach(&self, session: &str) -> Result<Child> {
+        let mut command = self.kpexec(&["attach", session]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().context("run kpexec")
+    }
+}
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn a_fault_is_told_to_who_came_back() -> Result<()> {
+    let _alone = alone();
+    let client = Client::new("attached-fault")?;
+    for (number, pod) in (0..).zip(BOTH_NODES) {
+        let flags = ["--linger=60s", "--helper-namespace", client.helpers.name()];
+        let mut session = Session::begin_by(pod, 87_120 + number, &flags, client.configure())?;
+        session.client.kill()?;
+        session.client.wait()?;
+        session.client = client.attach(&client.session(pod, "lost")?)?;
+        client.session(pod, "attached")?;
+        let fault = Instant::now();
+        for pid in processes_of(&client.helpers, Role::Main)? {
+            signal(pid, Signal::KILL)?;
+        }
+        session.ends_by(fault, "the helper's container was killed")?;
+        session.leaves_nothing()?;
+    }
+    Ok(())
+}
+
+/// Longer than the client waits for a helper that is silent.
+const DOWN: Duration = Duration::from_secs(16);
+
+#[test]
+#[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
+fn a_session_that_lingers_survives_a_link_that_is_cut() -> Result<()> {
+    let _alone = alone();
+    let client = Client::new("lingers")?;
+    let script = "for n in $(seq 150); do echo $n; sleep 0.2; done; exit 7";
+    let whole: String = (1..=150).map(|n| format!("{n}\n")).collect();
+    let mut begun = Vec::new();
+    for pod in BOTH_NODES {
+        let helpers = client.helpers.name();
+        let words = ["--linger=60s", "--keepalive=6s", "--helper-namespace", helpers, pod];
+        let mut command = kpexec(&[&words[..], &["--", "sh", "-c", script]].concat());
+        client.configure()(&mut command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut first = command.spawn()?;
+        let mut shown = vec![0; 2];
+        first.stdout.as_mut().context("no stdout")?.read_exact(&mut shown)?;
+        begun.push((pod, client.session(pod, "attached")?, first, shown));
+    }
+    let (cut, since) = (Cut::both()?, Instant::now());
+    for (pod, name, first, shown) in &mut begun {
+        let status = wait(first, LIMIT.saturating_sub(since.elapsed()))?;
+        let (mut rest, mut said) = (Vec::new(), String::new());
+        first.stdout.as_mut().context("no stdout")?.read_to_end(&mut rest)?;
+        first.stderr.as_mut().context("no stderr")?.read_to_string(&mut said)?;
+        shown.extend(rest);
+        assert_eq!(status.code(), Some(125), "{pod}: {said}");
+        ensure!(said.contains("its network is cut"), "{pod}: {said}");
+        let way_back = format!("it is kept for 60 s: kpexec attach {name}");
+        ensure!(said.contains(&way_back), "{pod}: not {way_back:?}: {said}");
+    }
+    sleep(DOWN.saturating_sub(since.elapsed()));
+    drop(cut);
+    for (pod, name, _, mut shown) in begun {
+        let second = run(client.kpexec(&["attach", &name]), b"")?;
+        assert_eq!((second.code(), second.stderr.as_str()), (7, ""), "{pod}");
+        shown.extend(second.stdout);
+        assert_eq!(String::from_utf8_lossy(&shown), whole, "{pod}");
+    }
+    Ok(())
+}
