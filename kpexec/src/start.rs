@@ -1,10 +1,9 @@
 //! From a helper that may be there to one that answers.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kpexec_protocol::Reason;
 use kpexec_protocol::client_message::Kind;
-use tokio::time::sleep;
 
 use crate::cli::Cli;
 use crate::cluster::Cluster;
@@ -14,10 +13,6 @@ use crate::run::RunError;
 use crate::session::{self, Call, Load, Session, SessionError};
 use crate::target::Target;
 use crate::transport::{Dialer, HelperLog, TransportError};
-
-/// How long a helper that does not reach its runtime is given to be replaced by
-/// others, or the runtime to be back.
-const DOUBT: Duration = Duration::from_millis(500);
 
 /// Where a session is wanted.
 pub struct Place<'a> {
@@ -94,37 +89,15 @@ impl Place<'_> {
         }
     }
 
-    /// The same, and begins a session. A shared helper that does not reach its
-    /// runtime has perhaps outlived it, and is made anew then.
+    /// The same, and begins a session.
     pub async fn start(
         &self,
         helper: &mut HelperPod,
         first: &Kind,
         log: &mut HelperLog,
     ) -> Result<Session, RunError> {
-        let (mut doubted, mut remade) = (None, false);
-        loop {
-            let call = self.reach(helper, Load::One, log).await?;
-            let error = match self.begin(helper, call, first).await {
-                Ok(session) => return Ok(session),
-                Err(error) => error,
-            };
-            if remade || self.sharing == Sharing::None || !is_runtime_away(&error) {
-                return Err(error);
-            }
-            match doubted.take() {
-                // Once more: another client may have replaced it just now.
-                None => {
-                    doubted = helper.uid().await?;
-                    sleep(DOUBT).await;
-                }
-                uid => {
-                    helper.delete_failed(uid.as_deref()).await?;
-                    helper.create().await?;
-                    remade = true;
-                }
-            }
-        }
+        let call = self.reach(helper, Load::One, log).await?;
+        self.begin(helper, call, first).await
     }
 
     /// Begins a session in a helper that answers; stops when the rest of its pod will
@@ -139,9 +112,12 @@ impl Place<'_> {
         let patience = self.cli.helper_timeout;
         let error: RunError = tokio::select! {
             begun = call.begin(first) => {
-                // It works, be it that the session was not to be.
-                if matches!(begun, Ok(_) | Err(SessionError::Refused(_))) {
-                    helper.leave();
+                match &begun {
+                    // Made with a wrong path, it is of no use to anybody.
+                    Err(error) if is_runtime_away(error) => helper.delete_made().await?,
+                    // It works, be it that the session was not to be.
+                    Ok(_) | Err(SessionError::Refused(_)) => helper.leave(),
+                    Err(_) => {}
                 }
                 return Ok(begun?);
             }
@@ -187,11 +163,8 @@ enum Next {
 }
 
 /// Whether the helper does not reach its container runtime.
-pub fn is_runtime_away(error: &RunError) -> bool {
-    matches!(
-        error,
-        RunError::Session(SessionError::Refused(failure)) if failure.reason() == Reason::Runtime
-    )
+fn is_runtime_away(error: &SessionError) -> bool {
+    matches!(error, SessionError::Refused(failure) if failure.reason() == Reason::Runtime)
 }
 
 /// `made` says whether this kpexec has made it.
@@ -224,7 +197,7 @@ mod tests {
         let refused = |reason: Reason| {
             let reason = reason.into();
             let failure = kpexec_protocol::Failure { reason, ..Default::default() };
-            RunError::from(SessionError::Refused(failure))
+            SessionError::Refused(failure)
         };
         assert!(is_runtime_away(&refused(Reason::Runtime)));
         assert!(!is_runtime_away(&refused(Reason::Helper)));

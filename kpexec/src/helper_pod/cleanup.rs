@@ -123,6 +123,12 @@ impl HelperPod {
         }
     }
 
+    /// Deletes a pod that nobody can use, if it is we who have made it.
+    pub async fn delete_made(&mut self) -> Result<(), CleanupError> {
+        let Creation::Done(Created::Ours(uid)) = &self.creation else { return Ok(()) };
+        self.delete_failed(uid.clone().as_deref()).await
+    }
+
     /// Deletes the pod if it is ours, within a few seconds or not at all.
     pub async fn delete(mut self) -> Result<(), CleanupError> {
         let result = timeout(PATIENCE, self.delete_ours()).await;
@@ -140,15 +146,6 @@ impl HelperPod {
             return Ok(());
         }
         self.try_delete(uid.as_deref()).await
-    }
-
-    /// The UID of the pod that has the name now, if there is one.
-    pub async fn uid(&self) -> Result<Option<String>, CleanupError> {
-        match self.pods().get(self.name()).await {
-            Ok(pod) => Ok(pod.metadata.uid),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(self.failed(error)),
-        }
     }
 
     /// `None` if there is no pod of that name.

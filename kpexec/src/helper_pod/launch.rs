@@ -81,9 +81,6 @@ impl LaunchError {
                 "namespace {namespace} is missing; create it with: kubectl apply -f manifests/"
             )),
             Self::Create { source, .. } => source.hint(),
-            Self::Failed { reason, .. } if reason.contains("type check failed") => {
-                Some("name the node's CRI socket with --cri-socket".into())
-            }
             Self::Failed { reason, .. } if reason.starts_with(TOOLS) => {
                 Some("--tools-image names the image of that container".into())
             }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    AppArmorProfile, Container, EnvVar, HostPathVolumeSource, Pod, PodSpec, ResourceRequirements,
-    SecurityContext, Toleration, Volume, VolumeMount,
+    AppArmorProfile, Container, EnvVar, Pod, PodSpec, ResourceRequirements, SecurityContext,
+    Toleration,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -29,10 +29,6 @@ pub const PROGRAM: &str = "/node-helper";
 /// and the API server is gone: longer than a session at a prompt, short enough
 /// that a forgotten helper is gone the next morning.
 pub(super) const DEADLINE_SECONDS: i64 = 12 * 3600;
-
-/// Where the CRI socket is inside the helper. A path of its own, because the
-/// node's may lead through `/var/run`, which is a symlink on most hosts.
-const CRI_SOCKET: &str = "/cri.sock";
 
 /// What a session needs of its helper.
 #[derive(Clone, Copy)]
@@ -102,7 +98,9 @@ impl HelperSpec<'_> {
             enable_service_links: Some(false),
             init_containers: self.tools_image.map(|_| vec![self.preparing_container()]),
             containers: self.containers(),
-            volumes: Some(self.volumes()),
+            // Each volume but that of the tools' image would cost 0.3 s: the kubelet
+            // looks only that often whether it is there.
+            volumes: self.tools_image.map(|_| vec![tools::volume()]),
             ..PodSpec::default()
         }
     }
@@ -112,28 +110,11 @@ impl HelperSpec<'_> {
         [self.container()].into_iter().chain(tools).collect()
     }
 
-    fn volumes(&self) -> Vec<Volume> {
-        let cri = Volume {
-            name: "cri".into(),
-            host_path: Some(HostPathVolumeSource {
-                path: self.cri_socket.to_owned(),
-                type_: Some("Socket".into()),
-            }),
-            ..Volume::default()
-        };
-        [cri].into_iter().chain(self.tools_image.map(|_| tools::volume())).collect()
-    }
-
     fn container(&self) -> Container {
         let socket = EnvVar {
             name: pod::CRI_SOCKET.into(),
-            value: Some(CRI_SOCKET.into()),
+            value: Some(self.cri_socket.into()),
             ..EnvVar::default()
-        };
-        let cri = VolumeMount {
-            name: "cri".into(),
-            mount_path: CRI_SOCKET.into(),
-            ..VolumeMount::default()
         };
         let tools = self.tools_image;
         let idle = self.shared_for.map(|time| EnvVar {
@@ -149,7 +130,7 @@ impl HelperSpec<'_> {
             image_pull_policy: Some("IfNotPresent".into()),
             command: Some(vec![PROGRAM.into(), pod::SUPERVISE.into()]),
             env: Some(env.collect()),
-            volume_mounts: Some([cri].into_iter().chain(tools.map(|_| tools::mount())).collect()),
+            volume_mounts: tools.map(|_| vec![tools::mount()]),
             resources: Some(resources()),
             security_context: Some(self.security_context()),
             ..Container::default()

@@ -102,11 +102,6 @@ fn by_event(event: &Event) -> Verdict {
     let Some(text) = sentence(event.reason.as_deref(), Some(message)) else {
         return Verdict::Starting(None);
     };
-    // The kubelet repeats the mount for ever, but a path does not become a
-    // socket by waiting: it is the wrong path.
-    if event.reason.as_deref() == Some("FailedMount") && message.contains("type check failed") {
-        return Verdict::Failed(text);
-    }
     Verdict::Starting(Some(text))
 }
 
@@ -269,13 +264,5 @@ mod tests {
         let pulling = event("Normal", "Pulling", "Pulling image \"r/x:1\"");
         let expected = starting("Pulling image \"r/x:1\"");
         assert_eq!(judged(json!({"phase": "Pending"}), json!([pulling])), expected);
-    }
-
-    #[test]
-    fn a_wrong_socket_path_is_final() {
-        let message = "MountVolume.SetUp failed for volume \"cri\" : hostPath type check failed: /x is not a socket file";
-        let mounts = json!([event("Warning", "FailedMount", message)]);
-        let creating = in_state(json!({"waiting": {"reason": "ContainerCreating"}}));
-        assert_eq!(judged(creating, mounts), failed(&format!("FailedMount: {message}")));
     }
 }

@@ -28,7 +28,7 @@ use crate::identity::Identity;
 use crate::request::{first_message, keep};
 use crate::run::{RunError, sweep};
 use crate::session::{Answers, SessionError, pass_on, say};
-use crate::start::{Place, is_runtime_away};
+use crate::start::Place;
 use crate::target::TargetError;
 use crate::transport::HelperLog;
 
@@ -175,15 +175,7 @@ async fn command(
         let sweep = || sweep(cluster, &cli, found.user.as_ref());
         let call = state.helpers.call(&place, &mut helper, early, &mut log.all, sweep).await?;
         *log = SessionLog::of(call.connection.log().await);
-        match place.begin(&mut helper, call, &first).await {
-            Err(error) if is_runtime_away(&error) => {
-                // The helper has perhaps outlived it: another is made, and whoever
-                // comes next shares a connection to that.
-                state.helpers.forget(&place).await;
-                place.start(&mut helper, &first, &mut log.all).await
-            }
-            begun => begun,
-        }
+        place.begin(&mut helper, call, &first).await
     };
     let opened = tokio::select! {
         opened = opened => opened.map(Some),

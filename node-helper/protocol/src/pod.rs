@@ -51,7 +51,7 @@ pub const SOCKET: &str = "socket";
 /// The variable with the UID of the helper's pod, if that has a tools container.
 pub const TOOLS_POD: &str = "KPEXEC_TOOLS_POD";
 
-/// The variable with the path of the CRI socket, as the helper sees it.
+/// The variable with the path of the CRI socket, as the node has it.
 pub const CRI_SOCKET: &str = "KPEXEC_CRI_SOCKET";
 
 /// The variable with the toolset's folder. Empty: there is none.

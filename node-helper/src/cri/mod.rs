@@ -3,21 +3,23 @@
 //! confirm it.
 
 mod list;
+mod socket;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use k8s_cri::v1::{ContainerState, ContainerStatusRequest, ContainerStatusResponse};
 use serde::Deserialize;
-use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use kpexec_protocol::Target;
 
 pub use list::Known;
+pub use socket::Socket;
 
 /// How long the runtime may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,11 +42,11 @@ pub enum Error {
     /// No socket, or nobody listens on it.
     #[error("cannot reach the container runtime at {}", .socket.display())]
     Connect {
-        /// The socket's path in the helper.
+        /// The socket's path on the node.
         socket: PathBuf,
-        /// What failed below.
+        /// What the kernel said.
         #[source]
-        source: tonic::transport::Error,
+        source: io::Error,
     },
     /// The runtime does not have this container (any more).
     #[error("the container runtime has no container {0}")]
@@ -147,18 +149,21 @@ impl Runtime {
     ///
     /// # Errors
     /// [`Error::Connect`].
-    pub async fn connect(socket: &Path) -> Result<Self, Error> {
-        let path = socket.to_owned();
+    pub async fn connect(socket: &Socket) -> Result<Self, Error> {
+        let there = socket.clone();
         let connector = tower::service_fn(move |_: Uri| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            let there = there.clone();
+            async move { there.connect().await.map(TokioIo::new) }
         });
         let channel = Endpoint::from_static("http://localhost")
             .connect_timeout(TIMEOUT)
             .timeout(TIMEOUT)
             .connect_with_connector(connector)
             .await
-            .map_err(|source| Error::Connect { socket: socket.to_owned(), source })?;
+            .map_err(|error| Error::Connect {
+                socket: socket.path().to_owned(),
+                source: cause(error),
+            })?;
         Ok(Self(RuntimeServiceClient::new(channel).max_decoding_message_size(LARGEST_ANSWER)))
     }
 
@@ -176,6 +181,18 @@ impl Runtime {
                 _ => Error::Status(Box::new(status)),
             })?;
         read(target, response.into_inner())
+    }
+}
+
+/// What lies at the bottom: the layers above say no more.
+fn cause(error: tonic::transport::Error) -> io::Error {
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => io::Error::other(error),
     }
 }
 

@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::failure::tell;
 use crate::find;
-use crate::session::{self, Context, Sessions};
+use crate::session::{self, Context, Place, Sessions};
 use crate::supervise::errand::Caller;
 use crate::sys::watch::async_fd;
 use connection::Connection;
@@ -75,7 +75,7 @@ pub fn main(keepalive: Option<&OsStr>) -> Result<(), Error> {
         Some(text) => seconds(text).ok_or_else(|| Error::Keepalive(text.to_owned()))?,
         None => KEEPALIVE,
     };
-    let mut context = Context::open()?;
+    let mut context = Context::open(Place::Node)?;
     let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
     let streams = own(io::stdin().as_fd()).and_then(|i| Ok((i, own(io::stdout().as_fd())?)));
     let (input, output) = streams.map_err(prepare("use stdin and stdout"))?;

@@ -41,6 +41,7 @@ use tonic::{Status, Streaming};
 
 use crate::TOOLSET;
 use crate::cgroup::{self, Cgroups};
+use crate::cri;
 use crate::enter::seal::SealedBinary;
 use crate::failure::ours;
 use crate::identity::Helper;
@@ -57,6 +58,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a session may take to end whose client has gone.
 const FAREWELL: Duration = Duration::from_secs(20);
 
+/// Where a helper runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// As the main process of a pod.
+    Pod,
+    /// On the node itself.
+    Node,
+}
+
 /// What all sessions of a helper share.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -67,7 +77,7 @@ pub struct Context {
     /// What entry processes run.
     pub binary: Arc<SealedBinary>,
     /// The container runtime's socket.
-    pub cri_socket: PathBuf,
+    pub cri_socket: cri::Socket,
     /// The toolset's folder in the helper.
     pub toolset: PathBuf,
     /// The UID of the helper's pod, where another image has the tools: the pod
@@ -88,21 +98,27 @@ impl Context {
     /// Prepares it, and leaves the node's network, which no session needs.
     ///
     /// # Errors
-    /// When the helper lacks rights, or its pod was made without the CRI socket.
-    pub fn open() -> Result<Self, serve::Error> {
+    /// When the helper lacks rights, or was not told of the CRI socket.
+    pub fn open(place: Place) -> Result<Self, serve::Error> {
         prctl::set_dumpable(false).map_err(prepare("forbid dumps"))?;
         let node_network =
             stat("/proc/self/ns/net").map_err(prepare("look at the node's network"))?.st_ino;
         unshare(CloneFlags::CLONE_NEWNET).map_err(prepare("leave the node's network"))?;
         let from_env = |name| std::env::var_os(name).map(PathBuf::from);
         let procfs = Procfs::open().map_err(prepare("open /proc"))?;
+        let path = from_env(CRI_SOCKET).ok_or(serve::Error::NoSocket)?;
+        let cri_socket = match place {
+            Place::Node => Ok(cri::Socket::here(path)),
+            Place::Pod => cri::Socket::of_node(&procfs, path),
+        };
+        let cri_socket = cri_socket.map_err(prepare("look at the node's files"))?;
         Ok(Self {
             helper: own_means(&procfs).map_err(prepare("read what it may do"))?,
             cgroups: Arc::new(Cgroups::open(&procfs)),
             procfs: Arc::new(procfs),
             node_network,
             binary: Arc::new(SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?),
-            cri_socket: from_env(CRI_SOCKET).ok_or(serve::Error::NoSocket)?,
+            cri_socket,
             toolset: from_env(pod::TOOLSET).unwrap_or_else(|| TOOLSET.into()),
             tools_pod: std::env::var(TOOLS_POD).ok(),
             grace: Duration::ZERO,

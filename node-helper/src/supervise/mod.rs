@@ -31,7 +31,7 @@ use rustix::process::{Pid, kill_process};
 use crate::failure::{chain, tell};
 use crate::hold;
 use crate::serve;
-use crate::session::Context;
+use crate::session::{Context, Place};
 use crate::sweep;
 use crate::sys::fork::fork_into;
 use errand::{Caller, Wish};
@@ -75,7 +75,7 @@ fn call<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Error {
 /// # Errors
 /// When it cannot be reached, or has not what sessions need.
 pub fn main() -> Result<(), Error> {
-    let context = Context::open()?;
+    let context = Context::open(Place::Pod)?;
     // The tools container ends when this is closed, at the latest by our end.
     let _kept = match std::env::var_os(TOOLS_POD) {
         Some(_) => Some(hold::keep(Path::new(HOLD_FOLDER)).map_err(call("hold the tools"))?),

@@ -84,7 +84,7 @@ impl ToolFiles {
     /// When it does not start, or its root cannot be had.
     pub async fn of_container(
         procfs: &Procfs,
-        cri_socket: &Path,
+        cri_socket: &cri::Socket,
         pod_uid: &str,
         as_root: bool,
     ) -> Result<Self, Error> {

@@ -155,7 +155,7 @@ fn a_container_runtime_that_is_killed_is_told() -> Result<()> {
         let limit = Duration::from_secs(8);
         ensure!(fault.elapsed() < limit, "{pod}: gone after {:?}", fault.elapsed());
         drop(killed);
-        // Its helper has the socket of the runtime that was killed.
+        // Its helper has outlived the runtime.
         let next = run_kpexec(&[pod, "--", "true"])?;
         assert_eq!((next.code(), next.stderr.as_str()), (0, ""), "{pod}: the next one");
     }
