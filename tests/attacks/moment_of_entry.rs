@@ -190,6 +190,7 @@ async fn t20_command_lines_and_environments_tell_nothing() -> Result<()> {
     for secret in [
         env!("CARGO_BIN_EXE_node-helper"),
         "node-helper",
+        "node-entry",
         "KPEXEC_CRI_SOCKET",
         "KPEXEC_TOOLSET",
         "cri.sock",

@@ -51,7 +51,7 @@ async fn t01_the_entering_program_cannot_be_overwritten() -> Result<()> {
 
     fs::remove_file(container.path("/tmp/written"))?;
     let node = Node::around(container, &[]).await?;
-    let helper = Path::new(env!("CARGO_BIN_EXE_node-helper"));
+    let helper = Path::new(env!("CARGO_BIN_EXE_node-entry"));
     let before = fs::read(helper)?;
     const TRIES: usize = 20;
     for _ in 0..TRIES {

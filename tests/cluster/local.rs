@@ -165,8 +165,7 @@ fn without_a_toolset_the_containers_own_programs_are_run() -> Result<()> {
             let mut kpexec = at.kpexec(&[&format!("{pod}/default"), "--", program]);
             // A helper that stands alone: there is nothing beside it.
             let alone = tempfile::tempdir()?;
-            let helper = tests::node::helper_files().join("root/node-helper");
-            fs::copy(helper, alone.path().join("node-helper"))?;
+            tests::node::copy_helper(alone.path())?;
             kpexec.env("KPEXEC_NODE_HELPER", alone.path().join("node-helper"));
             kpexec.env_remove("KPEXEC_TOOLSET");
             run(kpexec, b"")

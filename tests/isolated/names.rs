@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use tempfile::TempDir;
 
-const HELPER: &str = env!("CARGO_BIN_EXE_node-helper");
+const HELPER: &str = env!("CARGO_BIN_EXE_node-entry");
 
 /// A debug binary is large: one copy will do.
 static BINARY: LazyLock<SealedBinary> =

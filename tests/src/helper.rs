@@ -112,7 +112,8 @@ impl Helper {
         let mut found = self.processes()?;
         found.retain(|(pid, command)| {
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            !command.starts_with("/node-helper") && !name.starts_with("kpexec-")
+            let ours = ["/node-helper", "/node-entry"];
+            !ours.iter().any(|program| command.starts_with(program)) && !name.starts_with("kpexec-")
         });
         Ok(found.into_iter().map(|(pid, _)| pid).collect())
     }

@@ -1,7 +1,7 @@
 //! A node of the cluster, and kpexec run there without the cluster.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -79,6 +79,17 @@ pub fn helper_files() -> &'static PathBuf {
         let context = last_line(&["xtask", "image", "--context"]);
         context.expect("the files of the helper image can be made").into()
     })
+}
+
+/// Puts the helper's programs there, and nothing else.
+///
+/// # Errors
+/// When they are not built.
+pub fn copy_helper(to: &Path) -> Result<()> {
+    for program in ["node-helper", "node-entry"] {
+        fs::copy(helper_files().join("root").join(program), to.join(program))?;
+    }
+    Ok(())
 }
 
 /// Sessions' cgroups that this machine has, wherever they are, whose helper is

@@ -137,11 +137,16 @@ fn prepare_context(profile: Profile) -> Result<Prepared> {
         .with_context(|| format!("cannot lay out {}", folder.display()))?;
     let mut inputs = Inputs::default();
     inputs.add_file(&recipe())?;
-    inputs.add_file(&helper)?;
+    for program in PROGRAMS {
+        inputs.add_file(&helper.join(program))?;
+    }
     // Reading 140 MB on each call would be slow; this stands for them.
     inputs.add("toolset", toolset.digest.as_bytes());
     Ok(Prepared { folder, key: inputs.finish() })
 }
+
+/// The helper's programs.
+const PROGRAMS: [&str; 2] = ["node-helper", "node-entry"];
 
 fn lay_out(helper: &Path, toolset: &Built, context: &Path) -> Result<()> {
     let root = context.join("root");
@@ -152,7 +157,9 @@ fn lay_out(helper: &Path, toolset: &Built, context: &Path) -> Result<()> {
     for folder in [".kpexec-run", "dev", "proc", "run", "sys", "tmp"] {
         fs::create_dir_all(root.join(folder))?;
     }
-    fs::copy(helper, root.join("node-helper"))?;
+    for program in PROGRAMS {
+        fs::copy(helper.join(program), root.join(program))?;
+    }
     normalize(&root)?;
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     let record = context.join("toolset.digest");
@@ -182,10 +189,11 @@ fn normalize(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The helper, without a dynamic linker: the image has none.
+/// The helper's programs, without a dynamic linker: the image has none. Gives
+/// their folder.
 fn build_helper() -> Result<PathBuf> {
     run::visibly_or_fail(&mut helper_cargo("build"))?;
-    Ok(target().join("helper").join(TARGET).join("dist/node-helper"))
+    Ok(target().join("helper").join(TARGET).join("dist"))
 }
 
 /// `cargo build` or `bench` of the helper, as nodes run it.

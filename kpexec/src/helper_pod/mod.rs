@@ -17,5 +17,5 @@ pub use ended::{remove_ended, running};
 pub use image::{ImageError, helper_image};
 pub use launch::{LaunchError, watch_for_failure};
 pub use name::{random_name, shared_name};
-pub use spec::{CONTAINER, HelperSpec, PROGRAM};
+pub use spec::{CONTAINER, HelperSpec};
 pub use tools::ToolsImage;

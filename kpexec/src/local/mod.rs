@@ -4,6 +4,8 @@
 mod place;
 mod spawn;
 
+use std::path::PathBuf;
+
 use kpexec_protocol::client_message::Kind;
 use kpexec_protocol::{Found, Terminal};
 use rustix::system::uname;
@@ -32,6 +34,9 @@ pub enum LocalError {
     /// The privileged end is a program of its own.
     #[error("there is no node-helper: neither {}", .0.join(" nor "))]
     NoHelper(Vec<String>),
+    /// It is two programs, of which one is there.
+    #[error("there is no {}", .0.display())]
+    NoEntry(PathBuf),
     /// It is there, and cannot be started.
     #[error("cannot start {path}")]
     Start {
@@ -48,6 +53,9 @@ impl LocalError {
         match self {
             Self::NotRoot => Some("sudo kpexec --local ...".into()),
             Self::NoHelper(_) => Some("--local-helper or KPEXEC_NODE_HELPER names it".into()),
+            Self::NoEntry(_) => {
+                Some("it comes with node-helper, in the root folder of the helper image".into())
+            }
             Self::Start { .. } => None,
         }
     }

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use kpexec_protocol::pod::ENTRY;
+
 use super::LocalError;
 use crate::cri_socket;
 use crate::run::RunError;
@@ -41,6 +43,7 @@ impl Place {
             exists: &|path| path.exists(),
         };
         let helper = machine.helper(helper)?;
+        machine.check_entry(&helper)?;
         let toolset = machine.toolset(&helper);
         let cri_socket = cri_socket::here(cri_socket, |path| (machine.exists)(Path::new(path)))?;
         Ok(Self { helper, toolset, cri_socket })
@@ -75,6 +78,12 @@ impl Machine<'_> {
             let beside = beside.map(|path| path.display().to_string());
             LocalError::NoHelper(beside.chain([format!("{PROGRAM} in PATH")]).collect())
         })
+    }
+
+    /// What the helper starts for each session lies beside it.
+    fn check_entry(&self, helper: &Path) -> Result<(), LocalError> {
+        let entry = helper.with_file_name(ENTRY);
+        if (self.exists)(&entry) { Ok(()) } else { Err(LocalError::NoEntry(entry)) }
     }
 
     /// The one that is named, whether it is there or not, else one that is there.
@@ -129,6 +138,17 @@ mod tests {
         let error = helper(&[PATH], &["rel/node-helper"], None).unwrap_err().to_string();
         let tried = "neither /opt/kpexec/node-helper nor node-helper in PATH";
         assert_eq!(error, format!("there is no node-helper: {tried}"));
+    }
+
+    #[test]
+    fn the_helper_is_two_programs() {
+        let check = |there: &[&str]| {
+            machine(&[], there, |machine| machine.check_entry(Path::new("/x/node-helper")))
+        };
+        assert!(check(&["/x/node-entry"]).is_ok());
+        let error = check(&["/opt/kpexec/node-entry"]).unwrap_err();
+        assert_eq!(error.to_string(), "there is no /x/node-entry");
+        assert!(error.hint().is_some_and(|hint| hint.contains("helper image")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::io::DuplexStream;
 
 use crate::api_error::ApiError;
 use crate::cluster::Cluster;
-use crate::helper_pod::{CONTAINER, PROGRAM};
+use crate::helper_pod::CONTAINER;
 
 pub use carry::{End, HelperLog, Link};
 use verdict::Readiness;
@@ -61,7 +61,7 @@ pub enum TransportError {
         namespace: String,
     },
     /// The image holds something else than the helper.
-    #[error("the helper image has no usable {PROGRAM}: {message}")]
+    #[error("the helper image has no usable {}: {message}", pod::ENTRY)]
     NoHelper {
         /// What the container runtime said.
         message: String,
@@ -128,7 +128,9 @@ impl Dialer {
         role: &[&str],
         keepalive: Duration,
     ) -> Arc<Self> {
-        let command = [PROGRAM].iter().chain(role).map(|word| (*word).to_owned()).collect();
+        let program = format!("/{}", pod::ENTRY);
+        let words = role.iter().map(|word| (*word).to_owned());
+        let command = std::iter::once(program).chain(words).collect();
         Arc::new(Self {
             command,
             cluster: cluster.clone(),

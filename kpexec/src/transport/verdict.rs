@@ -1,8 +1,9 @@
 //! Judges why the helper did not answer: not yet there, or never. Pure.
 
+use kpexec_protocol::pod::ENTRY;
+
 use super::carry::End;
 use crate::api_error::ApiError;
-use crate::helper_pod::PROGRAM;
 
 /// [`kpexec_protocol::pod::ENDING`], as the server writes it.
 const ENDING: &str = "75";
@@ -53,7 +54,7 @@ pub fn of_silent_end(end: &End) -> Readiness {
 
 /// Whether the runtime looked for our program and did not find it.
 pub fn is_missing_program(message: &str) -> bool {
-    message.contains(PROGRAM)
+    message.contains(ENTRY)
         && ["no such file", "not found", "permission denied", "exec format error"]
             .iter()
             .any(|words| message.contains(words))
@@ -143,7 +144,7 @@ mod tests {
         assert_eq!(of_silent_end(&End::Success), Readiness::Final);
         let died = End::ExitCode { code: "1".into(), message: "x".into() };
         assert_eq!(of_silent_end(&died), Readiness::Final);
-        let missing = "OCI runtime exec failed: exec: \"/node-helper\": stat /node-helper: no such file or directory";
+        let missing = "OCI runtime exec failed: exec: \"/node-entry\": stat /node-entry: no such file or directory";
         assert_eq!(of_silent_end(&End::Failure(missing.into())), Readiness::Final);
     }
 }

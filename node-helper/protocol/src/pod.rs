@@ -51,6 +51,10 @@ pub const SOCKET: &str = "socket";
 /// The variable with the UID of the helper's pod, if that has a tools container.
 pub const TOOLS_POD: &str = "KPEXEC_TOOLS_POD";
 
+/// The file name of the program that is started for each session; it lies beside
+/// the helper, in the root folder of its image.
+pub const ENTRY: &str = "node-entry";
+
 /// The variable with the path of the CRI socket, as the node has it.
 pub const CRI_SOCKET: &str = "KPEXEC_CRI_SOCKET";
 

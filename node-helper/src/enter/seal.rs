@@ -1,4 +1,4 @@
-//! A sealed copy of this binary, to run entry processes from: what the target
+//! A sealed copy of the program that entry processes run: what the target
 //! reaches through `/proc/PID/exe` cannot be written (CVE-2019-5736).
 
 use std::fs::File;
@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use kpexec_protocol::pod::ENTRY;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     MemfdFlags, Mode, OFlags, SealFlags, fchmod, fcntl_add_seals, fcntl_get_seals, memfd_create,
@@ -23,15 +24,15 @@ const SEALS: SealFlags =
 pub struct SealedBinary(OwnedFd);
 
 impl SealedBinary {
-    /// Copies the running binary into memory and seals the copy.
+    /// Copies [`ENTRY`], which lies beside the running program.
     ///
     /// # Errors
     /// As [`SealedBinary::of`].
-    pub fn of_self() -> io::Result<Self> {
-        Self::of(Path::new("/proc/self/exe"))
+    pub fn of_entry() -> io::Result<Self> {
+        Self::of(&std::env::current_exe()?.with_file_name(ENTRY))
     }
 
-    /// The same of any binary: a test is not the one it tests.
+    /// Copies a program into memory and seals the copy.
     ///
     /// # Errors
     /// When it cannot be read, or the kernel has no memfd or forbids
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_copy_cannot_be_changed() {
-        let sealed = SealedBinary::of_self().unwrap();
+        let sealed = SealedBinary::of(&std::env::current_exe().unwrap()).unwrap();
         assert_eq!(rustix::io::write(&sealed.0, b"x"), Err(Errno::PERM));
         assert_eq!(rustix::fs::ftruncate(&sealed.0, 0), Err(Errno::PERM));
         let size = std::fs::metadata(std::env::current_exe().unwrap()).unwrap().len();

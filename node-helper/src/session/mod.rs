@@ -117,7 +117,9 @@ impl Context {
             cgroups: Arc::new(Cgroups::open(&procfs)),
             procfs: Arc::new(procfs),
             node_network,
-            binary: Arc::new(SealedBinary::of_self().map_err(prepare("seal a copy of itself"))?),
+            binary: Arc::new(
+                SealedBinary::of_entry().map_err(prepare("seal a copy of node-entry"))?,
+            ),
             cri_socket,
             toolset: from_env(pod::TOOLSET).unwrap_or_else(|| TOOLSET.into()),
             tools_pod: std::env::var(TOOLS_POD).ok(),

@@ -20,6 +20,7 @@ use super::sessions::Registered;
 use super::view::View;
 use super::{Answers, Client, Context, say};
 use crate::failure::chain;
+use crate::sys::call::give_back_memory;
 use crate::sys::start::EXIT_STATUS_SIZE;
 
 /// What the command left behind when it ended by itself is not wanted: it gets
@@ -53,6 +54,8 @@ pub(super) async fn relay(
         shim.end(&context.procfs, &hang_up(context.grace)).await;
         return;
     }
+    // Much of it was for the beginning, and a session may be idle for hours.
+    give_back_memory();
     let outlet = match keep {
         Some(_) => Outlet::Kept(Kept::start(client.answers.clone())),
         None => Outlet::Direct(client.answers.clone()),

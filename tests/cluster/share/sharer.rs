@@ -123,7 +123,7 @@ impl Sharer {
                 // As systemd writes it, too.
                 let of =
                     |uid: &String| cgroup.contains(uid) || cgroup.contains(&uid.replace('-', "_"));
-                command.starts_with(b"/node-helper\0connect") && helpers.iter().any(of)
+                command.starts_with(b"/node-entry\0connect") && helpers.iter().any(of)
             })
             .count())
     }

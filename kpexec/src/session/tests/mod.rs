@@ -234,7 +234,7 @@ async fn the_helper_is_asked_again_until_it_is_there() {
     let outcome = run(&server, "seven", None, &[]).await;
     assert!(matches!(outcome.result, Ok(Ended::Command(7))), "{:?}", outcome.result);
     let expected = "/api/v1/namespaces/kpexec/pods/kpexec-1/exec?&stdin=true&stdout=true\
-                    &stderr=true&container=helper&command=%2Fnode-helper&command=connect&command=30";
+                    &stderr=true&container=helper&command=%2Fnode-entry&command=connect&command=30";
     let parts = |url: &str| {
         let mut parts: Vec<String> = url.split(['?', '&']).map(str::to_owned).collect();
         parts.retain(|part| !part.is_empty());
