@@ -23,7 +23,7 @@ const USUAL: [&str; 5] = [
 /// Why no socket can be named.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum CriSocketError {
-    /// The helper has no working directory to begin from.
+    /// It is a path of the node, and nothing says from where it begins.
     #[error("the CRI socket {0:?} is not an absolute path")]
     NotAbsolute(String),
     /// Windows has no namespaces to enter.

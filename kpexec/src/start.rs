@@ -114,7 +114,10 @@ impl Place<'_> {
             begun = call.begin(first) => {
                 match &begun {
                     // Made with a wrong path, it is of no use to anybody.
-                    Err(error) if is_runtime_away(error) => helper.delete_made().await?,
+                    Err(error) if is_path_wrong(error) => {
+                        let deleted = helper.delete_made().await;
+                        tracing::debug!(?deleted, "the helper was made with a wrong path");
+                    }
                     // It works, be it that the session was not to be.
                     Ok(_) | Err(SessionError::Refused(_)) => helper.leave(),
                     Err(_) => {}
@@ -162,8 +165,8 @@ enum Next {
     GiveUp,
 }
 
-/// Whether the helper does not reach its container runtime.
-fn is_runtime_away(error: &SessionError) -> bool {
+/// Whether the helper was told a wrong path of its container runtime.
+pub fn is_path_wrong(error: &SessionError) -> bool {
     matches!(error, SessionError::Refused(failure) if failure.reason() == Reason::Runtime)
 }
 
@@ -199,8 +202,8 @@ mod tests {
             let failure = kpexec_protocol::Failure { reason, ..Default::default() };
             SessionError::Refused(failure)
         };
-        assert!(is_runtime_away(&refused(Reason::Runtime)));
-        assert!(!is_runtime_away(&refused(Reason::Helper)));
+        assert!(is_path_wrong(&refused(Reason::Runtime)));
+        assert!(!is_path_wrong(&refused(Reason::Helper)));
 
         let deleted = LaunchError::Deleted { pod: pod.clone() };
         assert_eq!(what_next(&deleted.into(), true), Next::Look);

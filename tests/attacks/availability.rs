@@ -211,3 +211,11 @@ async fn t52_a_container_ends_whoever_does_not_read() -> Result<()> {
     assert_eq!((outcome.code, outcome.signal), (None, None));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_soft_limit_on_open_files_does_not_bind_the_helper() -> Result<()> {
+    // A session takes more.
+    let wrapper = ["prlimit", "--nofile=24:4096"].map(str::to_owned);
+    let node = Node::around(FakeContainer::start()?, &wrapper).await?;
+    sessions_open(&node).await
+}

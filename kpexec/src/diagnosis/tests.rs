@@ -206,3 +206,15 @@ fn a_helper_that_answers_again_lost_a_process_or_a_connection() {
     assert!(cut.starts_with("the connection to node node7 was lost and a new one works"), "{cut}");
     assert!(cut.ends_with("(the connection was closed)"), "{cut}");
 }
+
+#[test]
+fn a_node_that_is_not_known_is_the_one_of_the_pod() {
+    let mut facts = Facts::new(cut(), URL, None);
+    facts.note_pod(Err(refused(403, "pods is forbidden")));
+    facts.helper = Helper::Fails("dial tcp 10.0.0.7:10250: connect: connection refused".into());
+    assert_eq!(told(&facts), "the kubelet of its node was restarted or is gone");
+    let mut there = pod(running());
+    there.spec.get_or_insert_default().node_name = Some("node9".into());
+    facts.note_pod(Ok(there));
+    assert_eq!(told(&facts), "the kubelet of node node9 was restarted or is gone");
+}

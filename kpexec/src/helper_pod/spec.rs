@@ -98,8 +98,8 @@ impl HelperSpec<'_> {
             enable_service_links: Some(false),
             init_containers: self.tools_image.map(|_| vec![self.preparing_container()]),
             containers: self.containers(),
-            // Each volume but that of the tools' image would cost 0.3 s: the kubelet
-            // looks only that often whether it is there.
+            // A volume costs 0.3 s, as the kubelet looks only that often whether it is
+            // there: only the tools' image needs one.
             volumes: self.tools_image.map(|_| vec![tools::volume()]),
             ..PodSpec::default()
         }

@@ -43,7 +43,8 @@ impl Place {
             exists: &|path| path.exists(),
         };
         let helper = machine.helper(helper)?;
-        machine.check_entry(&helper)?;
+        // As the helper itself will see it.
+        machine.check_entry(&helper.canonicalize().unwrap_or_else(|_| helper.clone()))?;
         let toolset = machine.toolset(&helper);
         let cri_socket = cri_socket::here(cri_socket, |path| (machine.exists)(Path::new(path)))?;
         Ok(Self { helper, toolset, cri_socket })

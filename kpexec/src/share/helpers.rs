@@ -99,6 +99,15 @@ impl Helpers {
         }
     }
 
+    /// Lets go of the connection to a helper that was deleted.
+    pub async fn forget(&self, place: &Place<'_>) {
+        let key = (place.cli.cluster.helper_namespace.clone(), place.helper.to_owned());
+        let slot = self.slots().get(&key).cloned();
+        if let Some(slot) = slot {
+            slot.lock().await.take();
+        }
+    }
+
     /// Lets go of connections that nobody has used for so long. A helper with a
     /// connection does not end by itself.
     pub fn sweep(&self, idle: Duration) {

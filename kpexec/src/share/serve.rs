@@ -28,7 +28,7 @@ use crate::identity::Identity;
 use crate::request::{first_message, keep};
 use crate::run::{RunError, sweep};
 use crate::session::{Answers, SessionError, pass_on, say};
-use crate::start::Place;
+use crate::start::{Place, is_path_wrong};
 use crate::target::TargetError;
 use crate::transport::HelperLog;
 
@@ -175,7 +175,11 @@ async fn command(
         let sweep = || sweep(cluster, &cli, found.user.as_ref());
         let call = state.helpers.call(&place, &mut helper, early, &mut log.all, sweep).await?;
         *log = SessionLog::of(call.connection.log().await);
-        place.begin(&mut helper, call, &first).await
+        let begun = place.begin(&mut helper, call, &first).await;
+        if matches!(&begun, Err(RunError::Session(error)) if is_path_wrong(error)) {
+            state.helpers.forget(&place).await;
+        }
+        begun
     };
     let opened = tokio::select! {
         opened = opened => opened.map(Some),

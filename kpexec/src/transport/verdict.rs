@@ -144,7 +144,8 @@ mod tests {
         assert_eq!(of_silent_end(&End::Success), Readiness::Final);
         let died = End::ExitCode { code: "1".into(), message: "x".into() };
         assert_eq!(of_silent_end(&died), Readiness::Final);
-        let missing = "OCI runtime exec failed: exec: \"/node-entry\": stat /node-entry: no such file or directory";
+        let missing = "OCI runtime exec failed: exec: \"/node-entry\": stat /node-entry: \
+                       no such file or directory";
         assert_eq!(of_silent_end(&End::Failure(missing.into())), Readiness::Final);
     }
 }

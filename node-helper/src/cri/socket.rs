@@ -11,10 +11,14 @@ use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
 use rustix::process::getppid;
 use tokio::net::UnixStream;
 
 use crate::target::Procfs;
+
+/// How often it is looked up while the node's files change.
+const TRIES: u32 = 100;
 
 /// The runtime's socket, looked up anew for each connection.
 #[derive(Clone, Debug)]
@@ -64,7 +68,15 @@ impl Socket {
         // Links of the node are the node's: /var/run is one.
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let socket = openat2(root, &self.path, flags, Mode::empty(), resolve)?;
+        // EAGAIN of openat2(2): somebody renames or mounts, anywhere on the node.
+        let mut opened = Err(Errno::AGAIN);
+        for _try in 0..TRIES {
+            opened = openat2(root, &self.path, flags, Mode::empty(), resolve);
+            if !matches!(opened, Err(Errno::AGAIN)) {
+                break;
+            }
+        }
+        let socket = opened?;
         UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd())).await
     }
 }

@@ -70,9 +70,12 @@ fn die_first() -> rustix::io::Result<()> {
     rustix::io::write(&file, score.as_bytes()).map(drop)
 }
 
-/// As many as the helper may: who debugs opens many files, and a soft limit is
-/// whatever the one who started us happened to have.
-fn open_files() -> nix::Result<()> {
+/// As many as we may: who debugs opens many files, as `serve` does with many
+/// sessions, and a soft limit is whatever the one who started us happened to have.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn open_files() -> nix::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
 }

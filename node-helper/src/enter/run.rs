@@ -66,6 +66,8 @@ impl Error {
 
 /// Runs the entry process; stdin is the socket to `serve`.
 pub fn main() -> ExitCode {
+    // If it cannot be told `serve` is gone, and there is no order either.
+    let _gone = join_cgroup();
     let performed =
         receive().map_err(|error| refused("receive the order", &error)).and_then(Entry::perform);
     let Err(report) = performed else { return ExitCode::SUCCESS };
@@ -86,17 +88,16 @@ fn refused(what: &str, error: &Error) -> Report {
 
 /// Joins its cgroup by what is its stdout, which is the helper's own stderr from
 /// then on.
-fn join_cgroup() -> Result<(), Errno> {
+fn join_cgroup() -> rustix::io::Result<()> {
     let joined = cgroup::join(rustix::stdio::stdout());
-    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
-    spawn::send_joined(rustix::stdio::stdin(), joined)
+    let closed = rustix::stdio::dup2_stdout(rustix::stdio::stderr());
+    spawn::send_joined(rustix::stdio::stdin(), joined.and(closed))
 }
 
 /// Takes the order, before anything else is open.
 fn receive() -> Result<Entry, Error> {
     let alone = SingleThreaded::confirm()
         .map_err(|errno| Error::Call("confirm that it has one thread", errno))?;
-    join_cgroup().map_err(|errno| Error::Call("join its cgroup", errno))?;
     // Whatever was inherited is not ours to keep.
     call::close_from(3).map_err(|errno| Error::Call("close what was inherited", errno))?;
     if !seal::is_sealed() {

@@ -31,6 +31,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// More than any plan needs; the kernel's own limit is 253 (unix(7)).
 const MOST_DESCRIPTORS: usize = 64;
 
+/// What the kernel calls MAX_ERRNO: include/linux/err.h.
+const HIGHEST_ERRNO: i32 = 4095;
+
 /// Why an entry did not happen.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -102,10 +105,11 @@ impl EntryProcess {
         let mut errno = [0; 4];
         let read = timeout(TIMEOUT, self.socket.read_exact(&mut errno));
         read.await.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Silent)?;
-        Ok(match i32::from_ne_bytes(errno) {
-            0 => Ok(()),
-            errno => Err(Errno::from_raw_os_error(errno)),
-        })
+        match i32::from_ne_bytes(errno) {
+            0 => Ok(Ok(())),
+            errno @ 1..=HIGHEST_ERRNO => Ok(Err(Errno::from_raw_os_error(errno))),
+            _ => Err(Error::Silent),
+        }
     }
 
     /// Has it perform `order`. The descriptors are closed here once sent.

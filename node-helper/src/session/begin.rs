@@ -79,7 +79,12 @@ enum Error {
 impl Error {
     fn reason(&self) -> Reason {
         match self {
-            Self::Runtime(cri::Error::Connect { .. }) => Reason::Runtime,
+            // One that restarts refuses; what is not there is a wrong path.
+            Self::Runtime(cri::Error::Connect { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Reason::Runtime
+            }
             _ => Reason::Helper,
         }
     }
@@ -145,24 +150,29 @@ pub(super) async fn begin(
 }
 
 async fn enter(context: &Context, start: Start, ready: Ready) -> Result<(Running, Waiting), Error> {
-    let wanted = start.target.as_ref().ok_or(Error::Incomplete("target"))?;
-    let asked = start.identity.as_ref().ok_or(Error::Incomplete("identity"))?;
     let mut starting = ready.starting?;
-    let entered = match pin(context, ready.runtime, wanted).await {
-        Ok((pinned, target)) => {
-            match join(context, &start, asked, pinned, &target, &mut starting).await {
-                Ok((shim, streams, exit_status, view, started, waiting)) => {
-                    Ok((Running { shim, streams, exit_status, target, view, started }, waiting))
-                }
-                Err(error) => Err(target.has_ended().await.map_or(error, Error::Process)),
-            }
-        }
-        Err(error) => Err(error),
-    };
+    let entered = enter_by(context, &start, ready.runtime, &mut starting).await;
     if entered.is_err() {
         starting.abandon().await;
     }
     entered
+}
+
+async fn enter_by(
+    context: &Context,
+    start: &Start,
+    runtime: Result<Runtime, cri::Error>,
+    starting: &mut Starting,
+) -> Result<(Running, Waiting), Error> {
+    let wanted = start.target.as_ref().ok_or(Error::Incomplete("target"))?;
+    let asked = start.identity.as_ref().ok_or(Error::Incomplete("identity"))?;
+    let (pinned, target) = pin(context, runtime, wanted).await?;
+    match join(context, start, asked, pinned, &target, starting).await {
+        Ok((shim, streams, exit_status, view, started, waiting)) => {
+            Ok((Running { shim, streams, exit_status, target, view, started }, waiting))
+        }
+        Err(error) => Err(target.has_ended().await.map_or(error, Error::Process)),
+    }
 }
 
 /// What comes of joining the target, but for the target itself.

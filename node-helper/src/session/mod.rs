@@ -42,6 +42,7 @@ use tonic::{Status, Streaming};
 use crate::TOOLSET;
 use crate::cgroup::{self, Cgroups};
 use crate::cri;
+use crate::enter::inherited::open_files;
 use crate::enter::seal::SealedBinary;
 use crate::failure::ours;
 use crate::identity::Helper;
@@ -103,6 +104,7 @@ impl Context {
         prctl::set_dumpable(false).map_err(prepare("forbid dumps"))?;
         let node_network =
             stat("/proc/self/ns/net").map_err(prepare("look at the node's network"))?.st_ino;
+        open_files().map_err(prepare("raise the limit on open files"))?;
         unshare(CloneFlags::CLONE_NEWNET).map_err(prepare("leave the node's network"))?;
         let from_env = |name| std::env::var_os(name).map(PathBuf::from);
         let procfs = Procfs::open().map_err(prepare("open /proc"))?;
@@ -193,20 +195,25 @@ pub async fn run(context: &Context, mut client: Client) {
     // The client is answered before this thread has other things to do.
     yield_now().await;
     let ready = Ready::new(context).await;
-    let unfit = |error: &RequestError| ours(error, "client and helper may not fit");
-    match first(&mut client.requests).await {
-        Err(error) => drop(say(&client.answers, Kind::Failure(unfit(&error))).await),
+    let first = match first(&mut client.requests).await {
         Ok(First::Start(start)) if start.keep.is_some() && start.save_changes => {
-            let failure = unfit(&RequestError::KeptChanges);
-            say(&client.answers, Kind::Failure(failure)).await;
+            Err(RequestError::KeptChanges)
         }
+        first => first,
+    };
+    match first {
         Ok(First::Start(start)) => new(context, *start, client, ready).await,
         Ok(First::Attach(attach)) => {
-            drop(ready);
+            ready.abandon().await;
             let visited = context.sessions.visit(client, &attach).await;
             if let Err(Client { answers, .. }) = visited {
                 say(&answers, last_word::no_session(&attach.session)).await;
             }
+        }
+        Err(error) => {
+            ready.abandon().await;
+            let unfit = ours(&error, "client and helper may not fit");
+            say(&client.answers, Kind::Failure(unfit)).await;
         }
     }
 }

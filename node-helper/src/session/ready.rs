@@ -19,6 +19,13 @@ impl Ready {
         let starting = Starting::new(context);
         Self { starting, runtime: Runtime::connect(&context.cri_socket).await }
     }
+
+    /// Where no session begins with it.
+    pub async fn abandon(self) {
+        if let Ok(starting) = self.starting {
+            starting.abandon().await;
+        }
+    }
 }
 
 /// An entry process on its way into the session's cgroup: before it gets its
@@ -48,7 +55,8 @@ impl Starting {
         Ok(self.cgroup.take())
     }
 
-    /// Ends the entry process, without which the cgroup is empty.
+    /// Ends the entry process and waits for that: a cgroup with somebody in it could
+    /// not be removed at once, and this thread would have to wait.
     pub async fn abandon(mut self) {
         self.entry.end().await;
     }

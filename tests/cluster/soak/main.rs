@@ -31,7 +31,9 @@ struct Extent {
 /// With `KPEXEC_LONG` set the whole of it.
 fn extent() -> Extent {
     let long = std::env::var_os("KPEXEC_LONG").is_some();
-    let (sessions, time, life) = if long { (200, 300, 30_000) } else { (30, 20, 3_000) };
+    // A start costs a quarter of a second of the processors, API server to runtime:
+    // shorter lives would keep two of them busy with nothing else.
+    let (sessions, time, life) = if long { (200, 300, 90_000) } else { (30, 20, 3_000) };
     let (time, life) = (Duration::from_secs(time), Duration::from_millis(life));
     Extent { sessions, time, life }
 }
