@@ -85,6 +85,7 @@ async fn go_on(attach: &Attach, session: Session, signals: &mut Signals) -> Resu
         escape_character: attach.escape_char.0,
         detach_keys: Some(attach.detach.detach_keys.0.clone()),
         name: Some(session_name(pod, number)),
+        cluster: attach.cluster.typed(),
     };
     let result = here.attend(session, signals).await;
     if tty {

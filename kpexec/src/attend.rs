@@ -34,6 +34,8 @@ pub struct Here {
     pub detach_keys: Option<Vec<u8>>,
     /// The session's name, if it can be come back to.
     pub name: Option<String>,
+    /// The flags that lead to its helper.
+    pub cluster: String,
 }
 
 impl Here {
@@ -47,6 +49,7 @@ impl Here {
             escape_character: cli.escape_char.0,
             detach_keys: name.as_ref().map(|_| cli.detach.detach_keys.0.clone()),
             name,
+            cluster: cli.cluster.typed(),
         }
     }
 
@@ -55,7 +58,10 @@ impl Here {
         let lost = matches!(result, Err(RunError::Session(SessionError::Lost(_))));
         if let (true, Some(linger), Some(name)) = (lost, linger, &self.name) {
             let seconds = linger.as_secs();
-            report::notice(&format!("it is kept for {seconds} s: kpexec attach {name}"));
+            let way = &self.cluster;
+            report::notice(&format!(
+                "the session is kept for {seconds} s: kpexec attach {way}{name}"
+            ));
         }
     }
 
@@ -180,7 +186,8 @@ impl Here {
             (Ended::Command(code), Ok(())) => Ok(code),
             (Ended::Detached, Ok(())) => {
                 let name = self.name.as_deref().unwrap_or_default();
-                report::notice(&format!("left running: kpexec attach {name} goes on with it"));
+                let way = &self.cluster;
+                report::notice(&format!("left running: kpexec attach {way}{name} goes on with it"));
                 Ok(0)
             }
             (Ended::Unwanted, Ok(())) => Err(SessionError::Protocol("output was cut short").into()),

@@ -46,7 +46,9 @@ impl ChangesFile {
             return Err(failed(io::Error::other("it is not a file's name")));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+        let folder = folder.unwrap_or(Path::new("."));
+        fs::metadata(folder).map_err(failed)?;
+        let file = NamedTempFile::new_in(folder)
             // Without the temporary name.
             .map_err(|error| failed(error.kind().into()))?;
         Ok(Self { file, path, is_empty: true })
@@ -131,5 +133,8 @@ mod tests {
         for path in ["/", "-", "/dev/null", "/nonexistent/file", "/proc/file"] {
             assert!(ChangesFile::create(Path::new(path)).is_err(), "{path}");
         }
+        let Err(error) = ChangesFile::create(Path::new("/nonexistent/file")) else { return };
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(cause.as_deref(), Some("No such file or directory (os error 2)"));
     }
 }

@@ -7,6 +7,9 @@ use clap::Parser;
 use super::share::{self, BACKGROUND};
 use super::{Attach, Cli, CliError, Gc, Sessions, from_clap};
 
+/// The words that are no pod's name where they come first.
+pub const WORDS: [&str; 3] = ["gc", "attach", "sessions"];
+
 /// What is asked for.
 #[derive(Debug)]
 pub enum Invocation {
@@ -27,7 +30,7 @@ impl Invocation {
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
         let mut args: Vec<OsString> = args.into_iter().collect();
         let word = args.get(1).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
-        if !["gc", "attach", "sessions", BACKGROUND].contains(&&*word) {
+        if !WORDS.contains(&&*word) && word != BACKGROUND {
             return Cli::parse_args(args).map(|cli| Self::Session(Box::new(cli)));
         }
         args.remove(1);

@@ -190,6 +190,7 @@ pub enum CliError {
 const LOCAL_EXAMPLE: &str = "for example: kpexec --local -it POD/NAMESPACE";
 const EXAMPLE: &str = "for example: kpexec -it POD -- bash";
 const SHELL: &str = "kpexec -it POD opens a shell";
+const WORD_FIRST: &str = "gc, attach and sessions are the first word: kpexec sessions [FLAGS]";
 
 impl Cli {
     /// Parses the arguments, `argv[0]` included.
@@ -205,7 +206,13 @@ impl Cli {
         }
         // A shell whose stdin is empty ends before anybody has seen it.
         if cli.is_shell() && !cli.stdin {
-            return Err(usage("a command is required after --", SHELL));
+            return Err(match cli.pod.as_deref() {
+                // With -- behind it, it is a pod of that name.
+                Some(name) if invocation::WORDS.contains(&name) => {
+                    usage(&format!("no command for pod {name} is named"), WORD_FIRST)
+                }
+                _ => usage("a command is required after --", SHELL),
+            });
         }
         // clap knows no conflicts between a flag and one value of another.
         if cli.tools.tools_root && cli.view.writes == Writes::Discard {

@@ -112,6 +112,9 @@ fn a_missing_part_is_named_with_an_example() {
     for args in [&["web", "--"][..], &["-t", "web"]] {
         assert_eq!(usage_of(args).1, "kpexec -it POD opens a shell", "{args:?}");
     }
+    let (what, hint) = usage_of(&["--context", "ops", "sessions"]);
+    assert_eq!(what, "no command for pod sessions is named");
+    assert!(hint.contains("first word: kpexec sessions"), "{hint}");
     assert_eq!(usage_of(&[]).0, "which pod? None was named");
     assert_eq!(usage_of(&["--", "id"]).0, "which pod? None was named");
 }

@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 /// `^Z`, as a terminal in raw mode sends it.
 const CTRL_Z: u8 = 0x1a;
 
+const ESC: u8 = 0x1b;
+
 /// What [`Action::Help`] shows.
 pub fn help(character: u8) -> [String; 6] {
     let key = if character.is_ascii_control() {
@@ -52,8 +54,35 @@ enum At {
     Start,
     /// Only the escape character has, which is held back.
     Escaped,
+    /// The same as at the start, within what the terminal says by itself.
+    Answer(Answer),
     /// Anything else has.
     Within,
+}
+
+/// How far an answer of the terminal has come: ECMA-48, 5.4, CSI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// ESC.
+    Begun,
+    /// ESC `[`, and parameters perhaps.
+    Parameters,
+}
+
+impl At {
+    /// Where a byte for the command leads. A shell may ask where the cursor is, at
+    /// each prompt: the answer is none of the user's typing. Cursor keys are.
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (_, b'\r' | b'\n') => Self::Start,
+            (Self::Start, ESC) => Self::Answer(Answer::Begun),
+            (Self::Answer(Answer::Begun), b'[') => Self::Answer(Answer::Parameters),
+            (Self::Answer(Answer::Parameters), b'0'..=b'9' | b';' | b'?' | b'>') => self,
+            // A cursor position, a kind of terminal, a status: xterm's ctlseqs.
+            (Self::Answer(Answer::Parameters), b'R' | b'c' | b'n') => Self::Start,
+            _ => Self::Within,
+        }
+    }
 }
 
 /// Reads what is typed.
@@ -95,7 +124,7 @@ impl Escapes {
                 }
             }
             keys.extend([byte]);
-            self.at = if matches!(byte, b'\r' | b'\n') { At::Start } else { At::Within };
+            self.at = self.at.after(byte);
         }
         if !keys.is_empty() {
             typed.push(Typed::Keys(keys.freeze()));
@@ -156,6 +185,17 @@ mod tests {
         for text in ["a~.", "cd ~/x\r", " ~.", "~x.\r", "~/.bashrc\r"] {
             let text: &'static str = text;
             assert_eq!(read(text), [keys(text)]);
+        }
+    }
+
+    #[test]
+    fn what_the_terminal_answers_is_not_typed() {
+        for answer in ["\x1b[12;40R", "\x1b[?62;22c", "\x1b[>0;276;0c", "\x1b[0n"] {
+            let end = Typed::Action(Action::End);
+            assert_eq!(read(&format!("{answer}~.")), [Typed::Keys(answer.into()), end]);
+        }
+        for keys in ["\x1b[A~.", "\x1b~.", "\x1bOP~.", "\x1b[3~~."] {
+            assert_eq!(read(keys), [Typed::Keys(keys.into())], "{keys:?}");
         }
     }
 

@@ -82,7 +82,11 @@ impl TransportError {
             Self::NoHelper { .. } => {
                 Some("--helper-image or KPEXEC_HELPER_IMAGE names the image".into())
             }
-            Self::Absent { .. } | Self::Ended { .. } => None,
+            Self::Absent { .. } => Some(
+                "it has ended, or --helper-namespace, --context or --kubeconfig name another one"
+                    .into(),
+            ),
+            Self::Ended { .. } => None,
             // By SIGKILL: whoever was killed need not be of another version.
             Self::Died { message } if message.ends_with("code 137") => None,
             Self::Died { .. } => Some("are kpexec and the helper image of one version?".into()),

@@ -155,7 +155,8 @@ fn a_session_that_lingers_survives_a_link_that_is_cut() -> Result<()> {
         shown.extend(rest);
         assert_eq!(status.code(), Some(125), "{pod}: {said}");
         ensure!(said.contains("its network is cut"), "{pod}: {said}");
-        let way_back = format!("it is kept for 60 s: kpexec attach {name}");
+        let way = format!("kpexec attach --helper-namespace {}", client.helpers.name());
+        let way_back = format!("the session is kept for 60 s: {way} {name}");
         ensure!(said.contains(&way_back), "{pod}: not {way_back:?}: {said}");
     }
     sleep(DOWN.saturating_sub(since.elapsed()));
