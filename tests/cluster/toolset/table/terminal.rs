@@ -57,7 +57,7 @@ keys login 'set -o | grep hist; echo "<$HISTFILE>"' Enter && shows login '<>' &&
         r#"terminal mux 'sleep 60'; tmux -S "$W/tmux" split-window -t mux 'sleep 61'
 for ((i = 0; i < 99; i++)); do
 	panes=$(tmux -S "$W/tmux" list-panes -t mux -F '#{pane_index} #{pane_current_command}')
-	case $panes in *'1 sleep') break ;; esac; sleep .03
+	case $panes in '0 sleep'*'1 sleep') break ;; esac; sleep .03
 done; echo "$panes""#,
         &["0 sleep\n1 sleep"],
     ),
