@@ -133,7 +133,7 @@ mod tests {
         for path in ["/", "-", "/dev/null", "/nonexistent/file", "/proc/file"] {
             assert!(ChangesFile::create(Path::new(path)).is_err(), "{path}");
         }
-        let Err(error) = ChangesFile::create(Path::new("/nonexistent/file")) else { return };
+        let error = ChangesFile::create(Path::new("/nonexistent/file")).err().unwrap();
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         assert_eq!(cause.as_deref(), Some("No such file or directory (os error 2)"));
     }

@@ -17,8 +17,9 @@ pub struct LocalFlags {
 
     /// The node-helper to start [default: the one beside kpexec, or in PATH]
     ///
-    /// KPEXEC_NODE_HELPER names it as well; node-entry lies beside it. KPEXEC_TOOLSET names the toolset's
-    /// folder; else it is /.kpexec, or the folder toolset beside the node-helper.
+    /// KPEXEC_NODE_HELPER names it as well; node-entry lies beside it. KPEXEC_TOOLSET
+    /// names the toolset's folder; else it is /.kpexec, or the folder toolset beside
+    /// the node-helper.
     #[arg(long, value_name = "PATH", requires = "local")]
     pub local_helper: Option<PathBuf>,
 }
