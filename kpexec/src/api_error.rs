@@ -1,7 +1,11 @@
 //! What a failed request to the API server means to a person.
 
+use k8s_openapi::jiff::Timestamp;
 use kube::error::{Error as KubeError, Status};
 use thiserror::Error;
+
+use crate::cluster::{NoWay, PluginError};
+use crate::rbac;
 
 /// A request the API server refused, or that never reached it.
 #[derive(Debug, Error)]
@@ -17,6 +21,22 @@ pub enum ApiError {
         url: String,
         /// The innermost cause; those around it say only "error".
         detail: String,
+    },
+    /// The proxy on the way does not let us through.
+    #[error("cannot reach the API server {url}: {detail}")]
+    Proxy {
+        /// Where the kubeconfig says it is.
+        url: String,
+        /// Which proxy, and why.
+        detail: String,
+    },
+    /// The server does not take a client certificate any more.
+    #[error("cannot log in to the API server {url}: the client certificate expired on {end}")]
+    Expired {
+        /// Where the kubeconfig says it is.
+        url: String,
+        /// When.
+        end: Timestamp,
     },
     /// The kubeconfig's credentials could not be obtained or used.
     #[error("cannot log in to the API server {url}: {detail}")]
@@ -46,7 +66,10 @@ impl ApiError {
             KubeError::Service(error) if is_login(&*error) => {
                 Self::Login { url, detail: innermost(&*error) }
             }
-            KubeError::Service(error) => Self::Unreachable { url, detail: innermost(&*error) },
+            KubeError::Service(error) => match chain(&*error).find_map(no_way) {
+                Some(detail) => Self::Proxy { url, detail },
+                None => Self::Unreachable { url, detail: innermost(&*error) },
+            },
             KubeError::HyperError(error) => Self::Unreachable { url, detail: innermost(&error) },
             KubeError::ReadEvents(error) => Self::Unreachable { url, detail: innermost(&error) },
             other => Self::Unexpected { url, source: Box::new(other) },
@@ -62,23 +85,28 @@ impl ApiError {
     }
 
     /// Whether the user lacks the right to do this. Admission answers 403 too,
-    /// but then the message does not say `cannot VERB resource`.
+    /// but then the message does not say `cannot VERB resource "`.
     pub fn is_rbac(&self) -> bool {
         matches!(self, Self::Refused(status)
-            if status.code == 403 && status.message.contains(" cannot "))
+            if status.code == 403 && names_a_right(&status.message))
     }
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Refused(_) if self.is_rbac() => Some(
-                "roles kpexec-target and kpexec-operator of manifests/rbac.yaml grant it".into(),
+            Self::Refused(status) if self.is_rbac() => Some(rbac::hint(&status.message)),
+            Self::Refused(status) if status.code == 401 => Some(
+                "the credentials, of the kubeconfig or of flags, are not accepted; log in again"
+                    .into(),
             ),
-            Self::Refused(status) if status.code == 401 => {
-                Some("the kubeconfig's credentials are not accepted; log in again".into())
-            }
             Self::Refused(status) if status.message.contains("violates PodSecurity") => Some(
                 "the helper's namespace must allow privileged pods: kubectl apply -f manifests/"
+                    .into(),
+            ),
+            Self::Expired { .. } => Some("get a new one where the kubeconfig comes from".into()),
+            Self::Proxy { .. } => Some(
+                "it is of HTTPS_PROXY, or of proxy-url in the kubeconfig; NO_PROXY names who is \
+                 reached without it"
                     .into(),
             ),
             Self::Unreachable { .. } => {
@@ -89,14 +117,32 @@ impl ApiError {
     }
 }
 
+fn names_a_right(message: &str) -> bool {
+    message
+        .split(" cannot ")
+        .skip(1)
+        .any(|rest| rest.split_once(" resource \"").is_some_and(|(verb, _)| !verb.contains(' ')))
+}
+
+/// std::io::Error is not the source of what it was made of.
+fn no_way(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    match inner {
+        Some(inner) if inner.is::<NoWay>() => Some(inner.to_string()),
+        _ => cause.is::<NoWay>().then(|| cause.to_string()),
+    }
+}
+
 fn is_login(error: &(dyn std::error::Error + 'static)) -> bool {
     chain(error).any(|cause| {
         matches!(cause.downcast_ref::<KubeError>(), Some(KubeError::Auth(_)))
+            || cause.is::<PluginError>()
             || cause.is::<kube::client::AuthError>()
     })
 }
 
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+/// What was at the bottom of it.
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
 }
 
@@ -129,6 +175,12 @@ mod tests {
         let quota = refused(403, r#"pods "x" is forbidden: exceeded quota: small"#);
         assert!(!quota.is_rbac());
         assert_eq!(quota.hint(), None);
+        let webhook =
+            r#"admission webhook "w" denied: containers cannot run privileged resource "x""#;
+        for message in [webhook, "admission webhook denied: containers cannot run privileged"] {
+            let error = refused(403, message);
+            assert_eq!((error.is_rbac(), error.hint()), (false, None), "{message}");
+        }
         let policy = refused(403, r#"pods "x" is forbidden: violates PodSecurity "restricted""#);
         assert!(policy.hint().unwrap().contains("kubectl apply -f manifests/"));
     }

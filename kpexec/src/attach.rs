@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::attend::Here;
-use crate::cli::{Attach, ClusterFlags, SessionName, session_name};
+use crate::cli::{Attach, SessionName, session_name};
 use crate::cluster::Cluster;
 use crate::diagnosis::Scene;
 use crate::report;
@@ -32,12 +32,12 @@ pub enum AttachError {
 
 /// Goes on with a session to its end.
 pub async fn attach(attach: &Attach) -> Result<u8, RunError> {
-    let ClusterFlags { context, kubeconfig, helper_namespace } = &attach.cluster;
+    let helper_namespace = &attach.cluster.helper_namespace;
     target::check_name(helper_namespace, "namespace")?;
     let mut signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
     let mut log = HelperLog::default();
     let connected = async {
-        let cluster = Cluster::new(kubeconfig.as_deref(), context.as_deref()).await?;
+        let cluster = Cluster::new(&attach.cluster).await?;
         let SessionName { pod: helper, session: number } = &attach.session;
         let keepalive = attach.life.keepalive;
         let seconds = keepalive.as_secs().to_string();
@@ -45,7 +45,7 @@ pub async fn attach(attach: &Attach) -> Result<u8, RunError> {
         let dialer = Dialer::to_start(&cluster, helper_namespace, helper, &role, keepalive);
         let first = Kind::Attach(kpexec_protocol::Attach {
             session: number.clone(),
-            output: Progress::open(&session_name(helper, number)).and_then(|known| known.bytes()),
+            output: Progress::bytes_of(&session_name(helper, number)),
             terminal: terminal::stdin_is_terminal(),
         });
         let connected = async {
@@ -67,7 +67,7 @@ pub async fn attach(attach: &Attach) -> Result<u8, RunError> {
         }
         Err(error) => Err(error),
     };
-    show_log(&log, attach.verbose, &result);
+    show_log(&log, attach.verbosity.is_on(), &result);
     result
 }
 
@@ -84,7 +84,7 @@ async fn go_on(attach: &Attach, session: Session, signals: &mut Signals) -> Resu
         raw_terminal: attach.raw_terminal,
         escape_character: attach.escape_char.0,
         detach_keys: Some(attach.detach.detach_keys.0.clone()),
-        name: Some(session_name(pod, number)),
+        name: Ok(session_name(pod, number)),
         cluster: attach.cluster.typed(),
     };
     let result = here.attend(session, signals).await;

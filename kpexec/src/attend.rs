@@ -8,17 +8,22 @@ use bytes::Bytes;
 use kpexec_protocol::WindowSize;
 use rustix::process::Signal;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::oneshot;
 
-use crate::cli::Cli;
-use crate::local_io::{Written, spawn_output, spawn_stdin};
+use crate::cli::{Cli, program};
+use crate::local_io::{Stdin, Written, spawn_output, spawn_stdin};
 use crate::report;
 use crate::run::{RunError, local};
 use crate::session::{self, Control, Ended, Local, Progress, Session, SessionError};
 use crate::signals::{Signals, follow_size};
 use crate::terminal::{self, Action, Detach, Escapes, RawMode};
+use crate::transport::End;
 
 /// What a shell reports for a program that wrote to a closed pipe: 128 + SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
+
+/// How soon a program has looked at the size of its terminal that has changed.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// This end.
 pub struct Here {
@@ -32,10 +37,25 @@ pub struct Here {
     pub escape_character: Option<u8>,
     /// The keys that leave the session, if it can be left.
     pub detach_keys: Option<Vec<u8>>,
-    /// The session's name, if it can be come back to.
-    pub name: Option<String>,
+    /// The session's name, or why nobody can come back to it.
+    pub name: Result<String, &'static str>,
     /// The flags that lead to its helper.
     pub cluster: String,
+}
+
+/// Why a session ends with its client, if it is not kept.
+fn bound(cli: &Cli) -> &'static str {
+    if cli.local.local {
+        "with --local its helper ends with kpexec"
+    } else if cli.rm {
+        "with --rm its helper pod is deleted at the end"
+    } else if cli.tools.tools_root {
+        "with --tools-root its helper pod is deleted at the end"
+    } else if cli.view.save_changes.is_some() {
+        "--save-changes takes what it changed at its end"
+    } else {
+        "the API server does not say who you are"
+    }
 }
 
 impl Here {
@@ -48,7 +68,7 @@ impl Here {
             raw_terminal: cli.raw_terminal,
             escape_character: cli.escape_char.0,
             detach_keys: name.as_ref().map(|_| cli.detach.detach_keys.0.clone()),
-            name,
+            name: name.ok_or_else(|| bound(cli)),
             cluster: cli.cluster.typed(),
         }
     }
@@ -56,27 +76,43 @@ impl Here {
     /// Of a session that was lost, and waits.
     pub fn say_how_to_return(&self, linger: Option<Duration>, result: &Result<u8, RunError>) {
         let lost = matches!(result, Err(RunError::Session(SessionError::Lost(_))));
-        if let (true, Some(linger), Some(name)) = (lost, linger, &self.name) {
+        if let (true, Some(linger), Some(way)) = (lost, linger, self.way_back()) {
             let seconds = linger.as_secs();
-            let way = &self.cluster;
+            // Which fault it was is found out later.
             report::notice(&format!(
-                "the session is kept for {seconds} s: kpexec attach {way}{name}"
+                "unless its helper is gone, the session is kept for {seconds} s: {way}"
             ));
         }
     }
 
-    /// What comes from stdin, and what of it is for us.
-    fn keyboard(&self) -> (Option<mpsc::Receiver<Bytes>>, Option<UnboundedReceiver<Action>>) {
-        let stdin = self.stdin.then(spawn_stdin);
-        match stdin {
-            Some(keys) if self.tty && terminal::stdin_is_terminal() => {
-                let detach = Detach::new(self.detach_keys.clone().unwrap_or_default());
-                let (keys, actions) =
-                    terminal::split(keys, Escapes::new(self.escape_character), detach);
-                (Some(keys), Some(actions))
+    /// What became of a session whose helper is as it was, if the way to it was lost.
+    pub fn left_behind(&self, linger: Option<Duration>, end: End) -> RunError {
+        match (linger, self.way_back()) {
+            (Some(linger), Some(way)) => {
+                let hint = format!("{way} goes on with it within {} s", linger.as_secs());
+                RunError::Kept { end, hint }
             }
-            stdin => (stdin, None),
+            _ => SessionError::Lost(end).into(),
         }
+    }
+
+    /// The command that leads back, if any does.
+    fn way_back(&self) -> Option<String> {
+        let (program, way) = (program::typed(), &self.cluster);
+        self.name.as_ref().ok().map(|name| format!("{program} attach {way}{name}"))
+    }
+
+    /// What of stdin's bytes is for the command, and what for us.
+    fn keyboard(
+        &self,
+        bytes: mpsc::Receiver<Bytes>,
+    ) -> (mpsc::Receiver<Bytes>, Option<UnboundedReceiver<Action>>) {
+        if !(self.tty && terminal::stdin_is_terminal()) {
+            return (bytes, None);
+        }
+        let detach = Detach::new(self.detach_keys.clone().unwrap_or_default());
+        let (keys, actions) = terminal::split(bytes, Escapes::new(self.escape_character), detach);
+        (keys, Some(actions))
     }
 
     /// Does what the keyboard wants of us; ends when that is to leave.
@@ -91,7 +127,9 @@ impl Here {
                 match action {
                     Action::End => return,
                     Action::Help => {
-                        let lines = self.escape_character.map(terminal::help);
+                        let can_be_left = self.name.is_ok();
+                        let lines =
+                            self.escape_character.map(|key| terminal::help(key, can_be_left));
                         lines.iter().flatten().for_each(|line| report::in_raw_mode(line));
                     }
                     // A terminal that is gone ends the session in another way.
@@ -99,8 +137,8 @@ impl Here {
                         drop(raw.map(RawMode::suspend));
                         draw_anew(control).await;
                     }
-                    Action::Detach if self.name.is_none() => {
-                        report::in_raw_mode("this session cannot be left running");
+                    Action::Detach if let Err(why) = self.name => {
+                        report::in_raw_mode(&format!("this session cannot be left running: {why}"));
                     }
                     // A full queue is a session that hangs: ~. ends it.
                     Action::Detach => drop(control.try_send(Control::Detach)),
@@ -117,17 +155,21 @@ impl Here {
         signals: &mut Signals,
     ) -> Result<u8, RunError> {
         let (control, controlled) = mpsc::channel(16);
-        let progress = self.name.as_deref().and_then(Progress::open).map(Arc::new);
+        let progress = self.name.as_deref().ok().and_then(Progress::open).map(Arc::new);
         let resumed = session.started.resumed.as_ref();
         let (first, again) = (resumed.map_or(0, |resumed| resumed.output), resumed.is_some());
-        // What another session of the same name has left there is no longer true.
-        progress.iter().for_each(|progress| progress.set(first));
+        // The client before this one has gone by now.
+        let screen = progress.as_deref().filter(|_| again).map(|before| before.screen(first));
+        progress.iter().for_each(|progress| progress.begin(first, again));
         let (output, written) = spawn_output(first, progress.clone());
         let Written { bytes, end: written } = written;
         // Before raw mode, in which a line feed would not return to column one,
         // all has been announced.
         let raw = self.tty.then(|| RawMode::enter(self.raw_terminal)).transpose();
         let raw = raw.map_err(|source| local("switch the terminal to raw mode", source))?;
+        if let (Some(raw), Some(screen)) = (&raw, screen) {
+            raw.resume(&screen);
+        }
         if self.tty {
             tokio::spawn(follow_size(control.clone()));
         }
@@ -135,23 +177,27 @@ impl Here {
             let control = control.clone();
             tokio::spawn(async move { draw_anew(&control).await });
         }
-        let (stdin, actions) = self.keyboard();
-        let written_bytes = self.name.is_some().then_some(bytes);
-        let local = Local { stdin, control: controlled, output, written: written_bytes };
+        let (stdin, unreadable) =
+            self.stdin.then(spawn_stdin).map(|Stdin { bytes, failure }| (bytes, failure)).unzip();
+        let (stdin, actions) = stdin.map(|bytes| self.keyboard(bytes)).unzip();
+        let actions = actions.flatten();
+        let written_bytes = self.name.is_ok().then_some(bytes);
+        let ends = Local { stdin, control: controlled, output, written: written_bytes };
         let relayed = tokio::select! {
-            ended = session::relay(&mut session, local) => Ok(ended),
+            ended = session::relay(&mut session, ends) => Ok(ended),
             // With a terminal keys come as bytes, so a signal is always for us.
             signal = signals.meant_for_us((!self.tty).then_some(&control)) => {
                 Err(RunError::Interrupted(signal))
             }
             () = self.until_left(actions, raw.as_ref(), &control) => Err(RunError::Left),
+            error = failure(unreadable) => Err(local("read stdin", error)),
         };
         let relayed = match relayed {
             Ok(ended) => ended,
             Err(error) => {
                 // A terminal that hangs up is a client that is lost.
                 let lost = matches!(error, RunError::Interrupted(Signal::HUP));
-                if self.name.is_some() && !lost {
+                if self.name.is_ok() && !lost {
                     session.end().await;
                 }
                 return Err(error);
@@ -163,7 +209,7 @@ impl Here {
                 written.unwrap_or_else(|_| Err(io::Error::other("what writes it has ended")))
             }
             signal = signals.next() => {
-                if self.name.is_some() && signal != Signal::HUP {
+                if self.name.is_ok() && signal != Signal::HUP {
                     session.end().await;
                 }
                 return Err(RunError::Interrupted(signal));
@@ -173,7 +219,7 @@ impl Here {
         // Even with -q: they say what is lost.
         session.notices.iter().for_each(|text| report::notice(text));
         let ended = matches!(relayed, Ok(Ended::Command(_)));
-        if self.name.is_some() && (ended || matches!(relayed, Err(SessionError::Refused(_)))) {
+        if self.name.is_ok() && (ended || matches!(relayed, Err(SessionError::Refused(_)))) {
             session.end().await;
         }
         // One that was taken over by another client goes on.
@@ -185,9 +231,8 @@ impl Here {
             (_, Err(error)) => Err(SessionError::Output(error).into()),
             (Ended::Command(code), Ok(())) => Ok(code),
             (Ended::Detached, Ok(())) => {
-                let name = self.name.as_deref().unwrap_or_default();
-                let way = &self.cluster;
-                report::notice(&format!("left running: kpexec attach {way}{name} goes on with it"));
+                let way = self.way_back().unwrap_or_default();
+                report::notice(&format!("left running: {way} goes on with it"));
                 Ok(0)
             }
             (Ended::Unwanted, Ok(())) => Err(SessionError::Protocol("output was cut short").into()),
@@ -195,14 +240,68 @@ impl Here {
     }
 }
 
+/// Why stdin cannot be read; ends only if that is so.
+async fn failure(stdin: Option<oneshot::Receiver<io::Error>>) -> io::Error {
+    if let Some(stdin) = stdin
+        && let Ok(error) = stdin.await
+    {
+        return error;
+    }
+    std::future::pending().await
+}
+
 /// Makes the command draw its screen anew: a size that is no change is not told to
-/// it (TIOCSWINSZ). The window may have another one by now, too: a process that is
-/// stopped hears of none.
+/// it (TIOCSWINSZ), and one that has changed back before it looks is none to
+/// readline(3) either. The window may have another one by now, too: a process that
+/// is stopped hears of none.
 async fn draw_anew(control: &mpsc::Sender<Control>) {
     let size = terminal::size();
-    let other = WindowSize { rows: size.rows + 1, ..size };
-    for size in [other, size] {
-        // A session that is over draws nothing.
-        let _over = control.send(Control::Resize(size)).await;
+    let other = WindowSize { rows: size.rows.saturating_sub(1).max(1), ..size };
+    // A session that is over draws nothing.
+    let _over = control.send(Control::Resize(other)).await;
+    tokio::time::sleep(LOOK).await;
+    let _over = control.send(Control::Resize(terminal::size())).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_binds_a_session_to_its_client_is_told() {
+        for (flags, why) in [
+            ("--local", "with --local its helper ends with kpexec"),
+            ("--rm", "with --rm its helper pod is deleted at the end"),
+            (
+                "--tools-image x --tools-root",
+                "with --tools-root its helper pod is deleted at the end",
+            ),
+            ("--save-changes f", "--save-changes takes what it changed at its end"),
+            ("", "the API server does not say who you are"),
+        ] {
+            let args = format!("kpexec -it {flags} web");
+            let cli = Cli::parse_args(args.split_whitespace().map(Into::into)).unwrap();
+            assert_eq!(bound(&cli), why);
+        }
+    }
+
+    #[test]
+    fn a_session_that_waits_is_not_said_to_be_lost() {
+        let told = |flags: &str, name: Option<&str>| {
+            let args = format!("kpexec {flags} web -- id");
+            let cli = Cli::parse_args(args.split_whitespace().map(Into::into)).unwrap();
+            let here = Here::new(&cli, false, name.map(str::to_owned));
+            let error = here.left_behind(cli.keep.linger, End::Lost("it broke".into()));
+            (error.to_string(), error.hint().unwrap_or_default())
+        };
+        let lost = "lost the session, and with it the command's result: it broke";
+        let kept = "lost the way to the session, which is kept: it broke";
+        let hint = "kpexec attach --helper-namespace ops 3f9c-7 goes on with it within 60 s";
+        let named = Some("3f9c-7");
+        let flags = "--linger 1m --helper-namespace ops";
+        assert_eq!(told(flags, named), (kept.to_owned(), hint.to_owned()));
+        // With a terminal it can be left, but not lost.
+        assert_eq!(told("-it", named), (lost.to_owned(), String::new()));
+        assert_eq!(told("", None), (lost.to_owned(), String::new()));
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 
 use kpexec_protocol::profile;
 
+use crate::nearest::nearest;
+
 /// Index = number in `<linux/capability.h>`. Append only: the numbers are ABI.
 const NAMES: [&str; 41] = [
     "CHOWN",
@@ -77,34 +79,12 @@ impl Capability {
 
 /// The known name that looks most like a mistyped one, if any looks like it.
 pub fn nearest_name(mistyped: &str) -> Option<&'static str> {
-    let mistyped = normalised(mistyped);
-    NAMES
-        .iter()
-        .map(|name| (edit_distance(&mistyped, name), *name))
-        .min()
-        // Farther than a third of the name is a guess, not a correction.
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
-        .map(|(_, name)| name)
+    nearest(&normalised(mistyped), NAMES.iter().copied())
 }
 
 fn normalised(name: &str) -> String {
     let upper = name.to_ascii_uppercase();
     upper.strip_prefix("CAP_").map(str::to_owned).unwrap_or(upper)
-}
-
-/// Levenshtein's distance, one row at a time.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// A set of capabilities; bit n is capability number n, as in `/proc/PID/status`.

@@ -47,7 +47,9 @@ impl CriSocketError {
             Self::NotAbsolute(_) | Self::UnknownRuntime(_) | Self::NoneHere => {
                 Some("give the socket's path on the node with --cri-socket".into())
             }
-            Self::Windows(_) | Self::Docker(_) => None,
+            Self::Windows(_) | Self::Docker(_) => {
+                Some("kubectl exec runs the container's own programs there".into())
+            }
         }
     }
 }

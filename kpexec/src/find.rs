@@ -13,7 +13,7 @@ use crate::cri_socket;
 use crate::helper_pod::{HelperSpec, Sharing, ToolsImage, random_name, shared_name};
 use crate::identity::Identity;
 use crate::run::{RunError, local};
-use crate::target::{self, Target};
+use crate::target::{self, Asked, Target, TargetError};
 use crate::user::{User, who_am_i};
 
 /// What is known before anything is made.
@@ -21,8 +21,8 @@ use crate::user::{User, who_am_i};
 pub struct Found {
     /// The container.
     pub target: Target,
-    /// What the user should know about the choice of it.
-    pub notice: Option<String>,
+    /// What the user should know about the choice of it, line by line.
+    pub notices: Vec<String>,
     cri_socket: String,
     /// Who asks, as far as the API server says.
     pub user: Option<User>,
@@ -36,10 +36,15 @@ pub struct Memory {
     cri_sockets: HashMap<(String, String), String>,
 }
 
+/// What is to be entered.
+pub fn asked(cli: &Cli) -> Result<Asked, TargetError> {
+    Asked::new(cli.pod.as_deref(), cli.object.selector.as_deref())
+}
+
 /// Finds the container and the CRI socket that knows it.
 pub async fn find(cli: &Cli, cluster: &Cluster, memory: &Mutex<Memory>) -> Result<Found, RunError> {
     let remembered = || memory.lock().unwrap_or_else(PoisonError::into_inner);
-    let pod = target::pod_name(cli.pod.as_deref().unwrap_or_default())?;
+    let asked = asked(cli)?;
     let namespace = cli.namespace.as_deref().unwrap_or(&cluster.namespace);
     target::check_name(namespace, "namespace")?;
     let user = remembered().user.clone();
@@ -49,11 +54,12 @@ pub async fn find(cli: &Cli, cluster: &Cluster, memory: &Mutex<Memory>) -> Resul
             None => who_am_i(cluster).await,
         }
     };
-    let (pod, user) = tokio::join!(target::fetch_pod(cluster, namespace, pod), user);
-    let pod = pod?;
+    let looked_up = target::look_up(cluster, namespace, &asked, cli.object.pod_running_timeout);
+    let (looked_up, user) = tokio::join!(looked_up, user);
+    let (pod, taken) = looked_up?;
     remembered().user.clone_from(&user);
     let selection = target::select(&pod, cli.container.as_deref())?;
-    let notice = selection.notice.filter(|_| !cli.quiet);
+    let notices = taken.into_iter().chain(selection.notice).filter(|_| !cli.quiet).collect();
     let target = selection.target;
     let place = (target.node.clone(), target.runtime.clone());
     let known = remembered().cri_sockets.get(&place).cloned();
@@ -70,7 +76,7 @@ pub async fn find(cli: &Cli, cluster: &Cluster, memory: &Mutex<Memory>) -> Resul
     if cli.cri_socket.is_none() {
         remembered().cri_sockets.insert(place, cri_socket.clone());
     }
-    Ok(Found { target, notice, cri_socket, user })
+    Ok(Found { target, notices, cri_socket, user })
 }
 
 /// With `--tools-root` what a session writes stays in its helper.

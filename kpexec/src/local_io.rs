@@ -18,20 +18,45 @@ use crate::terminal;
 /// Pieces on their way in either direction.
 const QUEUE: usize = 4;
 
+/// What comes from stdin.
+pub struct Stdin {
+    /// Its pieces; closed at its end.
+    pub bytes: mpsc::Receiver<Bytes>,
+    /// Why it cannot be read any further, which is no end: `bytes` stays open.
+    pub failure: oneshot::Receiver<io::Error>,
+}
+
 /// Reads stdin until its end. The thread cannot be stopped while it waits for
 /// input; it ends with the process.
-pub fn spawn_stdin() -> mpsc::Receiver<Bytes> {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    std::thread::spawn(move || {
-        // An error is the end of input too: EIO is what a background process
-        // gets from a terminal that hung up.
-        while let Ok(bytes) = read_chunk(rustix::stdio::stdin()) {
-            if bytes.is_empty() || sender.blocking_send(bytes).is_err() {
-                break;
+pub fn spawn_stdin() -> Stdin {
+    let (sender, bytes) = mpsc::channel(QUEUE);
+    let (fails, failure) = oneshot::channel();
+    let is_terminal = terminal::stdin_is_terminal();
+    std::thread::spawn(move || match send_all(rustix::stdio::stdin(), &sender) {
+        Ok(()) => {}
+        // What a background process gets from a terminal that hung up.
+        Err(Errno::IO) if is_terminal => {}
+        // Never open for reading, as nohup(1) leaves it: there is nothing to lose.
+        Err(Errno::BADF) => {}
+        Err(error) => {
+            // A command that sees an end takes what it got for all there was.
+            if fails.send(error.into()).is_ok() {
+                loop {
+                    std::thread::park();
+                }
             }
         }
     });
-    receiver
+    Stdin { bytes, failure }
+}
+
+fn send_all(fd: BorrowedFd<'_>, sender: &mpsc::Sender<Bytes>) -> Result<(), Errno> {
+    loop {
+        let bytes = read_chunk(fd)?;
+        if bytes.is_empty() || sender.blocking_send(bytes).is_err() {
+            return Ok(());
+        }
+    }
 }
 
 fn read_chunk(fd: BorrowedFd<'_>) -> Result<Bytes, Errno> {
@@ -70,11 +95,14 @@ pub fn spawn_output(
     // the process is killed in it (pipe(7), PIPE_BUF).
     let longest = if progress.is_some() { rustix::pipe::PIPE_BUF } else { usize::MAX };
     std::thread::spawn(move || {
-        let count = |total| {
+        let count = |total, is_whole: bool| {
             if let Some(progress) = &progress {
-                progress.set(total);
+                match is_whole.then(terminal::redo).flatten() {
+                    Some(screen) => progress.set_screen(total, &screen),
+                    None => progress.set(total),
+                }
             }
-            count.send_replace(total);
+            count.send_if_modified(|known| std::mem::replace(known, total) != total);
         };
         let (stdout, stderr) = (rustix::stdio::stdout(), rustix::stdio::stderr());
         // Nobody listens if we were interrupted.
@@ -85,13 +113,13 @@ pub fn spawn_output(
 
 /// `count` is told how many bytes were written, of all there were from the
 /// beginning: after each write, because the next one may be the one that is
-/// killed.
+/// killed. And whether a piece has been written to its end with it.
 fn write_all_output(
     mut output: mpsc::Receiver<Output>,
     [stdout, stderr]: [BorrowedFd<'_>; 2],
     longest: usize,
     first: u64,
-    count: impl Fn(u64),
+    count: impl Fn(u64, bool),
 ) -> io::Result<()> {
     let mut total = first;
     while let Some(piece) = output.blocking_recv() {
@@ -100,7 +128,7 @@ fn write_all_output(
         let written = Cell::new(total);
         let count_more = |more: usize| {
             written.set(end.min(written.get() + more as u64));
-            count(written.get());
+            count(written.get(), false);
         };
         let write = |fd, bytes: &[u8]| {
             bytes.chunks(longest).try_for_each(|bytes| write_all(fd, bytes, count_more))
@@ -114,9 +142,7 @@ fn write_all_output(
             }
             Output::Stderr(bytes) => write(stderr, &bytes)?,
         }
-        if written.get() != end {
-            count(end);
-        }
+        count(end, true);
         total = end;
     }
     Ok(())
@@ -149,6 +175,7 @@ fn wait(fd: BorrowedFd<'_>, until: PollFlags) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::io::Read as _;
     use std::os::fd::AsFd as _;
 
@@ -169,6 +196,16 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_is_no_end() {
+        let folder = std::fs::File::open("/").unwrap();
+        let (sender, mut receiver) = mpsc::channel(1);
+        assert_eq!(send_all(folder.as_fd(), &sender), Err(Errno::ISDIR));
+        assert_eq!(receiver.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+        let empty = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!(send_all(empty.as_fd(), &sender), Ok(()));
+    }
+
+    #[test]
     fn a_closed_reader_is_a_broken_pipe() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
@@ -183,10 +220,13 @@ mod tests {
         sender.blocking_send(Output::Stdout("one".into())).unwrap();
         sender.blocking_send(Output::Stderr("two".into())).unwrap();
         drop(sender);
-        let count = Cell::new(0);
+        let counted = RefCell::new(Vec::new());
+        let count = |total, is_whole| counted.borrow_mut().push((total, is_whole));
         let ends = [stdout.as_fd(), stderr.as_fd()];
-        write_all_output(receiver, ends, 2, 100, |total| count.set(total)).unwrap();
-        assert_eq!(count.get(), 106);
+        write_all_output(receiver, ends, 2, 100, count).unwrap();
+        let writes = [(102, false), (103, false), (103, true)];
+        let of_both = writes.into_iter().chain(writes.map(|(total, whole)| (total + 3, whole)));
+        assert_eq!(counted.into_inner(), of_both.collect::<Vec<_>>());
         drop((stdout, stderr));
         assert_eq!(io::read_to_string(&mut out).unwrap(), "one");
         assert_eq!(io::read_to_string(&mut err).unwrap(), "two");

@@ -1,7 +1,8 @@
 //! What people read on stderr: one line, a hint, and with `-v` the chain.
 
 use std::error::Error;
-use std::io::Write as _;
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kpexec_protocol::Started;
 
@@ -43,12 +44,40 @@ fn log_lines(log: &str) -> impl Iterator<Item = String> {
     lines.map(|text| format!("helper: {}", escape(text)))
 }
 
-/// A failed write to stderr leaves nowhere to complain.
-fn line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+/// Whether the terminal shows a line that makes way for all others.
+static PASSING: AtomicBool = AtomicBool::new(false);
+
+/// Erases what is right of the cursor: EL of ECMA-48.
+const ERASE: &str = "\x1b[K";
+
+/// Draws a line that makes way for all others, over the one before; an empty one
+/// is none. The text is escaped, and no wider than the terminal.
+pub fn passing(text: &str) {
+    PASSING.store(!text.is_empty(), Ordering::Relaxed);
+    // A terminal that is gone shows nothing.
+    let _gone = write!(std::io::stderr(), "\r{text}{ERASE}");
 }
 
-fn text(error: &dyn Error, hint: Option<&str>, verbose: bool) -> String {
+fn line(text: &str) {
+    line_to(&mut std::io::stderr(), &PASSING, text);
+}
+
+fn line_to(out: &mut impl Write, passing: &AtomicBool, text: &str) {
+    let ahead =
+        if passing.swap(false, Ordering::Relaxed) { format!("\r{ERASE}") } else { String::new() };
+    // A failed write to stderr leaves nowhere to complain.
+    let _ = writeln!(out, "{ahead}{text}");
+}
+
+/// What a parser of YAML says in its first line. Those below draw the line in
+/// question, which may be a secret's.
+pub fn first_line(error: &str) -> String {
+    let line = error.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    line.trim_start_matches("error: ").to_owned()
+}
+
+/// The lines of [`error`], for another process to print.
+pub fn text(error: &dyn Error, hint: Option<&str>, verbose: bool) -> String {
     let causes: Vec<String> = std::iter::successors(error.source(), |&cause| cause.source())
         .map(ToString::to_string)
         .collect();
@@ -57,7 +86,9 @@ fn text(error: &dyn Error, hint: Option<&str>, verbose: bool) -> String {
         text.push_str(&format!(": {}", escape(cause)));
     }
     if let Some(hint) = hint {
-        text.push_str(&format!("\nhint: {}", escape(hint)));
+        // Its further lines are a list, which nothing of ours begins like.
+        let lines: Vec<String> = hint.trim_end().lines().map(escape).collect();
+        text.push_str(&format!("\nhint: {}", lines.join("\n  ")));
     }
     if verbose {
         for cause in causes.iter().skip(1) {
@@ -112,6 +143,20 @@ mod tests {
             text(&outer(), Some("knock"), false),
             "kpexec: cannot open the door: the key broke\nhint: knock"
         );
+    }
+
+    #[test]
+    fn a_hint_may_have_a_list() {
+        let text = text(&outer(), Some("one of\na  Running\nkpexec: b\r"), false);
+        assert!(text.ends_with("\nhint: one of\n  a  Running\n  kpexec: b"), "{text}");
+    }
+
+    #[test]
+    fn a_passing_line_makes_way() {
+        let (mut out, passing) = (Vec::new(), AtomicBool::new(true));
+        line_to(&mut out, &passing, "one");
+        line_to(&mut out, &passing, "two");
+        assert_eq!(String::from_utf8(out).unwrap(), "\r\x1b[Kone\ntwo\n");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One command, end to end. Read it from top to bottom.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use futures::FutureExt;
 use kpexec_protocol::client_message::Kind;
@@ -14,26 +14,32 @@ use crate::attach::AttachError;
 use crate::attend::Here;
 use crate::banner::announce;
 use crate::changes::{ChangesFile, SaveError};
-use crate::cli::{Cli, ClusterFlags, session_name};
+use crate::cli::{Cli, SettingsError, session_name};
 use crate::cluster::{Cluster, ClusterError};
 use crate::cri_socket::CriSocketError;
 use crate::diagnosis::{Fault, Scene, diagnose};
+use crate::dry_run;
 use crate::exit_code;
-use crate::find::{Wanted, find, wanted};
+use crate::explain::explain;
+use crate::find::{Wanted, asked, find, wanted};
 use crate::helper_pod::{
-    CleanupError, HelperPod, ImageError, LaunchError, helper_image, remove_ended,
+    CleanupError, HelperPod, ImageError, LaunchError, Phases, Sharing, helper_image, remove_ended,
 };
 use crate::identity::{Identity, IdentityError};
 use crate::local::LocalError;
+use crate::manifest::ManifestError;
+use crate::recent::Recent;
+use crate::reference::ReferenceError;
 use crate::report;
 use crate::request::{first_message, keep};
 use crate::session::SessionError;
 use crate::share::{ShareError, Told};
 use crate::signals::Signals;
 use crate::start::Place;
+use crate::status_line;
 use crate::target::{self, TargetError};
 use crate::terminal::{self, Choice, Terminals};
-use crate::transport::HelperLog;
+use crate::transport::{Dialer, End, HelperLog};
 use crate::user::User;
 
 /// Why kpexec could not do what it was asked to.
@@ -48,6 +54,9 @@ pub enum RunError {
     /// The kubeconfig.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The file that names what to enter.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     /// The pod or container to enter.
     #[error(transparent)]
     Target(#[from] TargetError),
@@ -72,6 +81,14 @@ pub enum RunError {
     /// The session, and why, as well as could be found out.
     #[error("lost the session, and with it the command's result")]
     Lost(#[source] Fault),
+    /// The way to the session, which waits for us to come back.
+    #[error("lost the way to the session, which is kept: {end}")]
+    Kept {
+        /// How it ended.
+        end: End,
+        /// How to come back.
+        hint: String,
+    },
     /// What is left of helpers that have ended.
     #[error("cannot delete the helper pods that have ended")]
     Gc(#[source] ApiError),
@@ -95,12 +112,18 @@ pub enum RunError {
         /// Why it did not work.
         source: std::io::Error,
     },
+    /// What the user has set for all commands.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The background process of `--share`, or the way to it.
     #[error(transparent)]
     Share(#[from] ShareError),
     /// What the background process found.
     #[error(transparent)]
     Told(#[from] Told),
+    /// Man pages and the like.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// The user left the session by the keyboard.
     #[error("left the session; its command is ended")]
     Left,
@@ -116,12 +139,15 @@ impl RunError {
             Self::Identity(error) => error.hint(),
             Self::Image(error) => Some(error.hint()),
             Self::Cluster(error) => error.hint(),
+            Self::Manifest(error) => error.hint(),
             Self::Target(error) => error.hint(),
             Self::CriSocket(error) => error.hint(),
             Self::Node(error) => error.hint(),
             Self::Launch(error) => error.hint(),
             Self::Session(error) => error.hint(),
-            Self::Lost(fault) => fault.hint(),
+            Self::Lost(fault) => Some(fault.hint()),
+            Self::Kept { hint, .. } => Some(hint.clone()),
+            Self::Settings(error) => error.hint(),
             Self::Share(error) => error.hint(),
             Self::Told(told) => told.hint(),
             Self::Gc(error) | Self::Sessions(error) => error.hint(),
@@ -129,6 +155,7 @@ impl RunError {
             Self::Attach(_)
             | Self::Cleanup(_)
             | Self::Save(_)
+            | Self::Reference(_)
             | Self::Local { .. }
             | Self::Left
             | Self::Interrupted(_) => None,
@@ -145,6 +172,9 @@ impl RunError {
         }
     }
 }
+
+/// The image that the release was built with, if any.
+pub const BUILT_IN_IMAGE: Option<&str> = option_env!("KPEXEC_DEFAULT_HELPER_IMAGE");
 
 /// What is settled at this end before anything is asked for.
 pub struct Prepared {
@@ -165,10 +195,12 @@ impl Prepared {
     pub fn new(cli: &Cli) -> Result<Self, RunError> {
         let identity = Identity::from_flags(&cli.identity)?;
         let image = image(cli)?;
-        target::pod_name(cli.pod.as_deref().unwrap_or_default())?;
+        asked(cli)?;
         target::check_name(&cli.cluster.helper_namespace, "namespace")?;
-        let changes = cli.view.save_changes.as_deref().map(ChangesFile::create).transpose()?;
-        let terminal = wanted_terminal(cli);
+        let dry = cli.plan.is_dry();
+        let changes = cli.view.save_changes.as_deref().filter(|_| !dry);
+        let changes = changes.map(ChangesFile::create).transpose()?;
+        let terminal = if dry { None } else { wanted_terminal(cli) };
         let signals = Signals::listen().map_err(|source| local("listen to signals", source))?;
         Ok(Self { identity, image, changes, terminal, signals })
     }
@@ -179,27 +211,56 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     let Prepared { identity, image, changes, terminal, mut signals } = Prepared::new(&cli)?;
     let tty = terminal.is_some();
     let resolve = async {
-        let ClusterFlags { kubeconfig, context, .. } = &cli.cluster;
-        let cluster = Cluster::new(kubeconfig.as_deref(), context.as_deref()).await?;
+        let cluster = Cluster::new(&cli.cluster).await?;
+        let recent = Recent::read(&cli, &image, &cluster);
+        let last = recent.as_ref().and_then(|recent| recent.helper.as_deref());
+        let ahead = last.map(|helper| {
+            tracing::debug!("asking helper pod {helper} ahead");
+            let dialer = dialer(&cli, &cluster, helper);
+            dialer.dial_ahead();
+            dialer
+        });
         let found = find(&cli, &cluster, &Mutex::default()).await?;
-        Ok::<_, RunError>((cluster, found))
+        Ok::<_, RunError>((cluster, found, recent, ahead))
     };
-    let (cluster, found) = tokio::select! {
+    let (cluster, found, recent, ahead) = tokio::select! {
         resolved = resolve => resolved?,
         // Nothing has been made yet, so there is nothing to undo.
         signal = signals.next() => return Err(RunError::Interrupted(signal)),
     };
-    if let Some(notice) = &found.notice {
-        report::notice(notice);
-    }
+    found.notices.iter().for_each(|notice| report::notice(notice));
     tracing::debug!(?found, ?identity, "resolved");
 
     let wanted = wanted(&cli, &image, &identity, &found)?;
+    if cli.plan.explain {
+        let lines = explain(&cli, &found.target, &identity, &wanted);
+        lines.iter().for_each(|line| report::notice(line));
+    }
+    if cli.plan.is_dry() {
+        return tokio::select! {
+            printed = dry_run::print(&cluster, wanted, &cli.plan) => printed,
+            signal = signals.next() => Err(RunError::Interrupted(signal)),
+        };
+    }
     sweep(&cluster, &cli, found.user.as_ref());
     let Wanted { name, pod, sharing } = wanted;
     let mut helper = HelperPod::new(&cluster, pod, sharing);
     let target = &found.target;
-    let place = Place { cli: &cli, cluster: &cluster, helper: &name, target, sharing };
+    if let Some(recent) = recent.filter(|_| sharing == Sharing::User) {
+        recent.correct(&name);
+    }
+    let ahead = ahead.filter(|ahead| ahead.leads_to(&name));
+    let dialer = ahead.unwrap_or_else(|| dialer(&cli, &cluster, &name));
+    let phases = Phases::default();
+    let place = Place {
+        cli: &cli,
+        cluster: &cluster,
+        helper: &name,
+        dialer,
+        target,
+        sharing,
+        phases: &phases,
+    };
     let keep = keep(&cli, sharing, tty)?;
     let start = first_message(&cli, target, &identity, terminal, keep);
     let work = Work { place, tty };
@@ -208,12 +269,16 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
 
     let by_hand = helper.by_hand();
     if let Err(error) = helper.delete().await {
-        report::error(&error, Some(&by_hand), cli.verbose);
+        report::error(&error, Some(&by_hand), cli.verbosity.is_on());
     }
     if tty {
         terminal::discard_input();
     }
     result.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+fn dialer(cli: &Cli, cluster: &Cluster, helper: &str) -> Arc<Dialer> {
+    Dialer::new(cluster, &cli.cluster.helper_namespace, helper, cli.life.keepalive)
 }
 
 pub fn local(what: &'static str, source: std::io::Error) -> RunError {
@@ -244,16 +309,16 @@ pub async fn name_fault(
     }
 }
 
-/// Flag, environment (clap knows both), or what the release was built with.
+/// Flag, what the user has set, or what the release was built with.
 fn image(cli: &Cli) -> Result<String, ImageError> {
-    let built_in = option_env!("KPEXEC_DEFAULT_HELPER_IMAGE");
-    let image = cli.helper_image.as_deref().or(built_in);
-    helper_image(cli.tools.toolset, image, |name| std::env::var(name).ok())
+    let image = cli.helper_image.as_deref().or(BUILT_IN_IMAGE);
+    let set = |key: &str| cli.settings.get(key).map(|setting| setting.value.clone());
+    helper_image(cli.tools.toolset, image, set)
 }
 
 /// The terminal, if the command gets one.
 pub fn wanted_terminal(cli: &Cli) -> Option<Terminal> {
-    let choice = terminal::choose(cli.tty, cli.stdin, Terminals::look());
+    let choice = terminal::choose(cli.tty(), cli.stdin, Terminals::look());
     if let Choice::PipesInstead(end) = choice
         && !cli.quiet
     {
@@ -296,12 +361,13 @@ impl Work<'_> {
         let mut log = HelperLog::default();
         let started = tokio::select! {
             started = self.place.start(helper, &first, &mut log) => started,
+            never = status_line::show(cli, self.place.phases) => match never {},
             signal = signals.next() => Err(RunError::Interrupted(signal)),
         };
         let result = match started {
             Ok(mut session) => {
                 session.changes = changes;
-                announce(self.place.target, &session.started, cli, self.tty);
+                announce(self.place.target, &session.started, cli, self.tty, kept);
                 let name = session_name(self.place.helper, &session.started.session);
                 let here = Here::new(cli, self.tty, kept.then_some(name));
                 let result = here.attend(session, signals).await;
@@ -311,7 +377,7 @@ impl Work<'_> {
             Err(error) => Err(error),
         };
         let result = name_fault(result, &self.place.scene(), signals).await;
-        show_log(&log, cli.verbose, &result);
+        show_log(&log, cli.verbosity.is_on(), &result);
         result
     }
 }

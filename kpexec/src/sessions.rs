@@ -1,19 +1,21 @@
 //! `kpexec sessions`, from its flags to its exit code.
 
-use std::io::Write as _;
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
 use kpexec_protocol::pod;
 use serde::Deserialize;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::time::timeout;
 
-use crate::cli::{ClusterFlags, Sessions, session_name};
+use crate::cli::{Sessions, session_name};
 use crate::cluster::Cluster;
 use crate::helper_pod::running;
 use crate::report;
 use crate::run::RunError;
+use crate::stdout;
+use crate::table::table;
 use crate::target;
 use crate::transport::{DialError, Dialer, End};
 use crate::user::who_am_i;
@@ -40,28 +42,52 @@ struct Record {
 
 /// Lists the user's sessions.
 pub async fn sessions(sessions: &Sessions) -> Result<u8, RunError> {
-    let ClusterFlags { context, kubeconfig, helper_namespace } = &sessions.cluster;
-    target::check_name(helper_namespace, "namespace")?;
-    let cluster = Cluster::new(kubeconfig.as_deref(), context.as_deref()).await?;
-    let user = who_am_i(&cluster).await.ok_or(RunError::Nobody)?;
-    let helpers = running(&cluster, helper_namespace, &user).await.map_err(RunError::Sessions)?;
-    let asked = helpers.iter().map(|helper| ask(&cluster, helper_namespace, helper));
+    let cluster = Cluster::new(&sessions.cluster).await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let mut rows =
         vec![["SESSION", "POD", "CONTAINER", "STATE", "AGE", "COMMAND"].map(String::from)];
     let mut complete = true;
-    for (helper, answer) in helpers.iter().zip(join_all(asked).await) {
+    for (helper, answer) in answers(&cluster, &sessions.cluster.helper_namespace).await? {
         match answer {
-            Ok(records) => rows.extend(records.into_iter().map(|record| row(helper, record, now))),
+            Ok(records) => {
+                rows.extend(records.into_iter().map(|record| row(&helper, record, now)));
+            }
             Err(why) => {
                 complete = false;
                 report::notice(&format!("kpexec: helper pod {helper} does not answer: {why}"));
             }
         }
     }
-    // Nobody reads it: nothing is lost.
-    let _closed = write!(std::io::stdout(), "{}", table(&rows));
+    stdout::print(&table(&rows))?;
     Ok(if complete { 0 } else { crate::exit_code::OURS })
+}
+
+/// Those that can be attached to: the name of each, and what it is.
+pub async fn attachable(
+    cluster: &Cluster,
+    namespace: &str,
+) -> Result<Vec<(String, String)>, RunError> {
+    let mut known = Vec::new();
+    for (helper, answer) in answers(cluster, namespace).await? {
+        let kept = answer.unwrap_or_default().into_iter().filter(|record| record.kept);
+        known.extend(kept.map(|record| {
+            let Record { session, namespace, pod, state, command, .. } = record;
+            (session_name(&helper, &session), format!("{namespace}/{pod}, {state}: {command}"))
+        }));
+    }
+    Ok(known)
+}
+
+/// Each of the user's helpers that run, and what it says.
+async fn answers(
+    cluster: &Cluster,
+    namespace: &str,
+) -> Result<Vec<(String, Result<Vec<Record>, String>)>, RunError> {
+    target::check_name(namespace, "namespace")?;
+    let user = who_am_i(cluster).await.ok_or(RunError::Nobody)?;
+    let helpers = running(cluster, namespace, &user).await.map_err(RunError::Sessions)?;
+    let asked = join_all(helpers.iter().map(|helper| ask(cluster, namespace, helper))).await;
+    Ok(helpers.into_iter().zip(asked).collect())
 }
 
 /// What sessions a helper has; or why it does not say.
@@ -72,20 +98,30 @@ async fn ask(cluster: &Cluster, namespace: &str, helper: &str) -> Result<Vec<Rec
             DialError::NotYet(_) => "it is starting, or cannot be reached".to_owned(),
             DialError::Final(error) => error.to_string(),
         })?;
-        let mut text = String::new();
-        let read = stream.take(LONGEST).read_to_string(&mut text).await;
-        read.map_err(|error| error.to_string())?;
-        match link.end(PATIENCE).await {
+        let (lines, is_whole) = read(stream).await.map_err(|error| error.to_string())?;
+        // What is not whole may be so because the helper died.
+        match if is_whole { End::Success } else { link.end(PATIENCE).await } {
             End::Success => {}
             end => return Err(end.to_string()),
         }
-        text.lines()
-            .map(|line| {
-                serde_json::from_str(line).map_err(|_| "it is of another version".to_owned())
-            })
-            .collect()
+        let records: Result<_, _> = lines.iter().map(|line| serde_json::from_str(line)).collect();
+        records.map_err(|_| "it is of another version".to_owned())
     };
     timeout(PATIENCE, answer).await.map_err(|_| format!("not within {} s", PATIENCE.as_secs()))?
+}
+
+/// What a helper says, up to the line that ends it; and whether that came. Nobody waits
+/// for the program's end, which the kubelet tells late.
+async fn read(stream: impl AsyncRead + Unpin) -> io::Result<(Vec<String>, bool)> {
+    let mut lines = BufReader::new(stream.take(LONGEST)).lines();
+    let mut said = Vec::new();
+    while let Some(line) = lines.next_line().await? {
+        if line.is_empty() {
+            return Ok((said, true));
+        }
+        said.push(line);
+    }
+    Ok((said, false))
 }
 
 fn row(helper: &str, record: Record, now: u64) -> [String; 6] {
@@ -102,17 +138,6 @@ fn age(seconds: u64) -> String {
         120..7200 => format!("{}m", seconds / 60),
         _ => format!("{}h", seconds / 3600),
     }
-}
-
-/// In columns, three spaces apart, as kubectl does.
-fn table(rows: &[[String; 6]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or(0) + 3).collect();
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        format!("{}\n", cells.collect::<String>().trim_end())
-    };
-    rows.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -132,10 +157,35 @@ mod tests {
         assert_eq!(table(&rows), expected);
     }
 
+    #[tokio::test]
+    async fn the_list_is_whole_when_its_last_line_came() {
+        for (text, expected, whole) in [
+            ("a\nb\n\n", &["a", "b"][..], true),
+            ("\n", &[], true),
+            ("a\n", &["a"], false),
+            ("a\nb", &["a", "b"], false),
+            ("", &[], false),
+        ] {
+            let (lines, is_whole) = read(text.as_bytes()).await.unwrap();
+            assert_eq!(
+                (lines.iter().map(|line| &**line).collect::<Vec<_>>(), is_whole),
+                (expected.to_vec(), whole),
+                "{text:?}"
+            );
+        }
+        // It is not waited for more.
+        let (mut theirs, ours) = tokio::io::duplex(64);
+        tokio::io::AsyncWriteExt::write_all(&mut theirs, b"\n").await.unwrap();
+        assert!(read(ours).await.unwrap().1);
+    }
+
     #[test]
     fn one_that_ends_with_its_client_cannot_be_named() {
         let line = r#"{"session":"7","namespace":"n","pod":"p","container":"c","command":"x","since":9,"state":"attached","kept":false}"#;
         assert_eq!(row("kpexec-3f9c", serde_json::from_str(line).unwrap(), 8)[0], "-");
+        let help = crate::cli::command(Some("sessions")).unwrap().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("One whose name is - ends with its client"), "{help}");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! From a helper that may be there to one that answers.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kpexec_protocol::Reason;
 use kpexec_protocol::client_message::Kind;
 
 use crate::cli::Cli;
 use crate::cluster::Cluster;
-use crate::diagnosis::Scene;
-use crate::helper_pod::{HelperPod, LaunchError, Sharing, watch_for_failure};
+use crate::diagnosis::{Scene, unready};
+use crate::helper_pod::{HelperPod, LaunchError, Phases, Sharing, watch_for_failure};
 use crate::run::RunError;
 use crate::session::{self, Call, Load, Session, SessionError};
 use crate::target::Target;
@@ -22,10 +23,14 @@ pub struct Place<'a> {
     pub cluster: &'a Cluster,
     /// The helper pod's name.
     pub helper: &'a str,
+    /// The way to it.
+    pub dialer: Arc<Dialer>,
     /// The container.
     pub target: &'a Target,
     /// Whom the helper is for.
     pub sharing: Sharing,
+    /// Who hears how the helper starts.
+    pub phases: &'a Phases,
 }
 
 impl Place<'_> {
@@ -38,23 +43,20 @@ impl Place<'_> {
         log: &mut HelperLog,
     ) -> Result<Call, RunError> {
         let begun = Instant::now();
-        let namespace = &self.cli.cluster.helper_namespace;
-        let keepalive = self.cli.life.keepalive;
-        let dialer = Dialer::new(self.cluster, namespace, self.helper, keepalive);
+        let dialer = &self.dialer;
         if self.sharing == Sharing::None {
             helper.created().await?;
-            self.made(&dialer);
+            self.made();
         }
         let mut made = false;
         loop {
             let patience = self.cli.helper_timeout.saturating_sub(begun.elapsed());
-            let node = &self.target.node;
             let result = tokio::select! {
-                call = session::reach(&dialer, load, |new| *log = new) => {
+                call = session::reach(dialer, load, |new| *log = new) => {
                     call.map_err(RunError::from)
                 }
-                error = watch_for_failure(self.cluster, namespace, self.helper, node, patience) => {
-                    Err(error.or_reason(dialer.last_reason()).into())
+                error = self.watch_for_failure(patience) => {
+                    Err(self.of_node(error.or_reason(dialer.last_reason())).await.into())
                 }
             };
             let error = match result {
@@ -75,17 +77,19 @@ impl Place<'_> {
                     continue;
                 }
                 Next::Delete(uid) => {
-                    helper.delete_failed(uid.as_deref()).await?;
+                    helper.delete_failed(uid).await;
                     return Err(error);
                 }
                 Next::Remake(uid) => {
-                    helper.delete_failed(uid.as_deref()).await?;
+                    if !helper.delete_failed(uid).await {
+                        return Err(error);
+                    }
                     helper.create().await?;
                 }
                 Next::GiveUp => return Err(error),
             }
             made = true;
-            self.made(&dialer);
+            self.made();
         }
     }
 
@@ -108,42 +112,57 @@ impl Place<'_> {
         call: Call,
         first: &Kind,
     ) -> Result<Session, RunError> {
-        let (namespace, node) = (&self.cli.cluster.helper_namespace, &self.target.node);
         let patience = self.cli.helper_timeout;
         let error: RunError = tokio::select! {
             begun = call.begin(first) => {
                 match &begun {
                     // Made with a wrong path, it is of no use to anybody.
-                    Err(error) if is_path_wrong(error) => {
-                        let deleted = helper.delete_made().await;
-                        tracing::debug!(?deleted, "the helper was made with a wrong path");
-                    }
+                    Err(error) if is_path_wrong(error) => helper.delete_made().await,
                     // It works, be it that the session was not to be.
                     Ok(_) | Err(SessionError::Refused(_)) => helper.leave(),
                     Err(_) => {}
                 }
                 return Ok(begun?);
             }
-            error = watch_for_failure(self.cluster, namespace, self.helper, node, patience) => {
+            error = self.watch_for_failure(patience) => {
                 error.into()
             }
         };
         if let (Sharing::User, Next::Delete(uid)) = (self.sharing, what_next(&error, true)) {
-            helper.delete_failed(uid.as_deref()).await?;
+            helper.delete_failed(uid).await;
         }
         Err(error)
     }
 
     /// Where to look for a fault.
     pub fn scene(&self) -> Scene<'_> {
-        let Self { cli, cluster, helper, target, .. } = *self;
+        let Self { cli, cluster, helper, target, .. } = self;
         let node = Some(target.node.as_str());
         Scene { cluster, namespace: &cli.cluster.helper_namespace, helper, node }
     }
 
-    fn made(&self, dialer: &Dialer) {
+    /// A helper that is late may be so because of its node.
+    async fn of_node(&self, error: LaunchError) -> LaunchError {
+        if !matches!(error, LaunchError::TimedOut { .. }) {
+            return error;
+        }
+        match unready(self.cluster, &self.target.node).await {
+            Some(fault) => error.on_node(fault),
+            None => error,
+        }
+    }
+
+    async fn watch_for_failure(&self, patience: Duration) -> LaunchError {
+        let (namespace, node) = (&self.cli.cluster.helper_namespace, &self.target.node);
+        watch_for_failure(self.cluster, namespace, self.helper, node, patience, self.phases)
+            .await
+            .in_all(self.cli.helper_timeout)
+    }
+
+    fn made(&self) {
+        self.phases.tell(&self.target.node, vec!["created".to_owned()]);
         tracing::debug!("helper pod {} is there", self.helper);
-        dialer.set_made(true);
+        self.dialer.set_made(true);
     }
 }
 
@@ -184,7 +203,82 @@ fn what_next(error: &RunError, made: bool) -> Next {
 
 #[cfg(test)]
 mod tests {
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::helper_pod::CleanupError;
+
+    /// A cluster in which the helper is missing at first, and then cannot start; it
+    /// may be made, but not be deleted.
+    fn cluster() -> Cluster {
+        let service = tower::service_fn(async |request: Request<Body>| {
+            let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+            let (code, body) = answer(&method, &path);
+            let body = Body::from(body.to_string().into_bytes());
+            Ok::<_, std::io::Error>(Response::builder().status(code).body(body).unwrap())
+        });
+        Cluster {
+            client: kube::Client::new(service, "default"),
+            namespace: "default".into(),
+            url: "https://test".into(),
+            certificate_end: None,
+        }
+    }
+
+    fn answer(method: &Method, path: &str) -> (u16, Value) {
+        let waiting = json!({"reason": "ErrImageNeverPull", "message": "it is not there"});
+        let pod = json!({
+            "kind": "Pod", "apiVersion": "v1",
+            "metadata": {"name": "kpexec-1", "namespace": "kpexec", "uid": "u-1"},
+            "status": {"phase": "Pending", "containerStatuses": [{
+                "name": "helper", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": waiting}}]},
+        });
+        let refused = |code: u16, message: &str| {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                                "code": code, "message": message});
+            (code, status)
+        };
+        match (method, path.rsplit('/').next().unwrap_or_default()) {
+            (&Method::POST, "pods") | (_, "kpexec-1") if method != Method::DELETE => (200, pod),
+            (&Method::GET, "pods") => {
+                let metadata = json!({"resourceVersion": "1"});
+                (
+                    200,
+                    json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata,
+                             "items": [pod]}),
+                )
+            }
+            (_, "exec") => refused(404, "pods \"kpexec-1\" not found"),
+            _ => refused(403, "User \"bob\" may not do this"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_helper_that_neither_starts_nor_can_be_deleted_is_told_as_both() {
+        let cluster = cluster();
+        let args = ["kpexec", "web", "--", "id"].map(Into::into);
+        let (cli, target) = (Cli::parse_args(args).unwrap(), Target::example());
+        let pod = json!({"metadata": {"name": "kpexec-1", "namespace": "kpexec"}});
+        let pod = serde_json::from_value(pod).unwrap();
+        let mut helper = HelperPod::new(&cluster, pod, Sharing::User);
+        let place = Place {
+            cli: &cli,
+            cluster: &cluster,
+            helper: "kpexec-1",
+            dialer: Dialer::new(&cluster, "kpexec", "kpexec-1", Duration::from_secs(30)),
+            target: &target,
+            sharing: Sharing::User,
+            phases: &Phases::default(),
+        };
+        let reached = place.reach(&mut helper, Load::One, &mut HelperLog::default()).await;
+        let error = reached.map(drop).unwrap_err();
+        assert!(matches!(error, RunError::Launch(LaunchError::Failed { .. })), "{error:?}");
+        let left = helper.delete().await.unwrap_err();
+        assert!(matches!(left, CleanupError::Delete { .. }), "{left:?}");
+    }
 
     #[test]
     fn a_shared_helper_is_made_left_or_deleted_by_what_went_wrong() {

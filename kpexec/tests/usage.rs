@@ -57,9 +57,20 @@ fn mistakes_are_two_lines_at_most_and_125() {
          digest\nhint: name it with KPEXEC_HELPER_IMAGE_FULL\n",
     );
     refused(
-        &["--helper-image", "x", "deploy/web", "--", "id"],
-        "kpexec: cannot enter \"deploy/web\": only pods can be named yet\n\
-         hint: name one of its pods; a namespace is named by -n, a container by -c\n",
+        &["--helper-image", "x", "prod/web", "--", "id"],
+        "kpexec: \"prod\" is no type that has pods, as far as kpexec knows\n\
+         hint: types are pod (po), deployment (deploy), statefulset (sts), daemonset (ds), \
+         replicaset (rs), replicationcontroller (rc), job, service (svc); if prod is a namespace: \
+         kpexec -n prod web\n",
+    );
+    refused(
+        &["exec", "-it", "web", "--", "sh"],
+        "kpexec: exec is not a word of kpexec's\n\
+         hint: leave it out: kpexec [FLAGS] POD -- CMD [ARG]...\n",
+    );
+    refused(
+        &["-f", "/no/such", "--", "id"],
+        "kpexec: cannot read /no/such: No such file or directory (os error 2)\n",
     );
 }
 
@@ -67,9 +78,8 @@ fn mistakes_are_two_lines_at_most_and_125() {
 fn no_cluster_is_said_with_the_remedy() {
     refused(
         &["--helper-image", "x", "web", "--", "id"],
-        "kpexec: found no cluster: no kubeconfig, and this is not a pod: failed to read \
-         kubeconfig from '\"/nonexistent/.kube/config\"': No such file or directory (os error 2)\n\
-         hint: set KUBECONFIG or give --kubeconfig FILE\n",
+        "kpexec: found no cluster: no kubeconfig, and this is not a pod\n\
+         hint: set KUBECONFIG, or give --kubeconfig or --server\n",
     );
 }
 
@@ -96,7 +106,7 @@ fn help_and_version_go_to_stdout() {
     }
     let help = String::from_utf8(kpexec(&["--help"]).stdout).unwrap();
     assert!(help.starts_with("Run a command or a shell inside any container"), "{help}");
-    assert!(help.contains("kpexec [FLAGS] POD [-- CMD"), "{help}");
+    assert!(help.contains("kpexec [FLAGS] POD|TYPE/NAME [-- CMD"), "{help}");
     assert!(help.contains("\nIdentity:\n  -u, --run-as <USER[:GROUP]>"), "{help}");
     assert!(help.contains("- restricted: "), "{help}");
     assert!(help.contains("\nFiles of the container:\n      --writes <MODE>"), "{help}");

@@ -81,7 +81,7 @@ pub fn not_found(wanted: Wanted<'_>) -> Failure {
         }
         _ if !target_programs => NOT_TRUSTED,
         _ if is_path => "",
-        Tools::Nothing => "this node has no toolset: KPEXEC_TOOLSET names the folder of one",
+        Tools::Nothing => "this node has no toolset: KPEXEC_TOOLSET_FOLDER names the folder of one",
         Tools::Image(_) => "PATH was searched: the tools image's and the container's, or --env's",
         _ => "PATH was searched: the toolset's programs and the container's PATH, or --env's",
     };

@@ -5,7 +5,8 @@
 //!   client, and ends when no session has been there for a while, so that a lost
 //!   client leaves no pod running.
 //! * `serve` does without a main process: it speaks the session protocol itself.
-//!   kpexec starts it on a node, and `sweep` if it was killed there.
+//!   kpexec starts it on a node, and `sweep` if it was killed there. `containers` is for
+//!   a command line that is being typed there.
 //! * `prepare` and `hold` are for a pod that has its tools from another image:
 //!   the one leaves this program where the tools container runs it as the other.
 //!
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use kpexec_protocol::pod;
 use node_helper::failure::chain;
-use node_helper::{hold, serve, supervise, sweep};
+use node_helper::{find, hold, serve, supervise, sweep};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -24,9 +25,13 @@ fn main() -> ExitCode {
         Some(pod::SUPERVISE) => supervise::main().map_err(|error| chain(&error)),
         Some(pod::SERVE) => serve::main(args.next().as_deref()).map_err(|error| chain(&error)),
         Some(pod::SWEEP) => sweep::main().map_err(|error| chain(&error)),
+        Some(pod::CONTAINERS) => find::list().map_err(|error| chain(&error)),
         Some(pod::PREPARE) => hold::main(hold::prepare).map_err(|error| error.to_string()),
         Some(pod::HOLD) => hold::main(hold::hold).map_err(|error| error.to_string()),
-        _ => Err("usage: node-helper supervise | serve [SECONDS] | sweep | prepare | hold".into()),
+        _ => {
+            let roles = "supervise | serve [SECONDS] | containers | sweep | prepare | hold";
+            Err(format!("usage: node-helper {roles}"))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

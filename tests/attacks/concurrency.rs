@@ -18,7 +18,7 @@ use crate::naive::Naive;
 use crate::observed::{children, descriptors, inside, until};
 use crate::race::Race;
 
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(10);
 const NET_ADMIN: u64 = 1 << 12;
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tonic::Streaming;
 
 use crate::client::{Node, terminal};
 use crate::fake_container::{FakeContainer, Options};
-use crate::observed::{inside, number, state_and_ticks};
+use crate::observed::{inside, number, state_and_ticks, until};
 
 /// What the helper may need at most, whatever its sessions write.
 const MOST_MEMORY: u64 = 64 << 10;
@@ -88,8 +88,9 @@ async fn t55_many_floods_do_not_fill_the_helper() -> Result<()> {
     for _ in 0..16 {
         unread.push(node.open(node.request(&["busybox", "yes"])).await?);
     }
+    let all_run = || Ok(inside(&node.container, "busybox")?.len() == 16);
+    until("all floods run", Duration::from_secs(20), all_run).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(inside(&node.container, "busybox")?.len(), 16);
     let helper = node.helper.id().context("the helper has ended")?.cast_signed();
     let peak = number(helper, "status", "VmHWM")?;
     println!("{} floods: {peak} KiB at most", unread.len());

@@ -192,6 +192,7 @@ async fn t20_command_lines_and_environments_tell_nothing() -> Result<()> {
         "node-helper",
         "node-entry",
         "KPEXEC_CRI_SOCKET",
+        "KPEXEC_HELPER_POD",
         "KPEXEC_TOOLSET",
         "cri.sock",
         &node.folder.path().display().to_string(),

@@ -46,8 +46,7 @@ fn a_container_has_the_ids_of_its_options() -> Result<()> {
 fn proc_and_reaping_are_those_of_the_options() -> Result<()> {
     let absent = Options { proc: Proc::Absent, ..Options::hostile() };
     assert_eq!(FakeContainer::hostile(&absent)?.run("ls /proc")?.output, "");
-    let orphan =
-        "(sleep 0 &); sleep 0.2; busybox grep -l zombie /proc/[0-9]*/status | busybox wc -l";
+    let orphan = "(sleep 0 &); sleep 1; busybox grep -l zombie /proc/[0-9]*/status | busybox wc -l";
     for (never_waits, zombies) in [(false, "0\n"), (true, "1\n")] {
         let options = Options { never_waits, ..Options::hostile() };
         let ran = FakeContainer::hostile(&options)?.run(orphan)?;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use tests::command::{Output, kpexec, run_within, signal, wait};
+use tests::beside::{Side, cell, write_section};
+use tests::command::{Output, run_within, signal, wait};
 use tests::pod::{processes_with, wait_for_processes};
-use tests::{Cluster, kubectl};
 
 /// They have a shell of their own, which kubectl needs.
 const PODS: [&str; 2] = ["busybox", "busybox-crio"];
@@ -22,37 +22,19 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 const MIB: usize = 1 << 20;
 
-/// One of the two.
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    Kpexec,
-    Kubectl,
+/// `kpexec FLAGS POD -- WORDS`, or `kubectl exec` with the same.
+fn command(side: Side, flags: &[&str], pod: &str, words: &[&str]) -> Command {
+    side.command(&[flags, &[pod, "--"], words].concat())
 }
 
-impl Side {
-    /// `kpexec FLAGS POD -- WORDS`, or `kubectl exec` with the same.
-    fn command(self, flags: &[&str], pod: &str, words: &[&str]) -> Command {
-        let arguments = [flags, &[pod, "--"], words].concat();
-        if self == Self::Kpexec {
-            return kpexec(&arguments);
-        }
-        let kubeconfig = &Cluster::get().kubeconfig;
-        // As for kpexec: no signal is ignored, and the PID is that of kubectl.
-        let mut command = Command::new("env");
-        command.arg("--default-signal").arg(kubeconfig.with_file_name("bin").join("kubectl"));
-        command.arg("exec").args(arguments).env("KUBECONFIG", kubeconfig);
-        command
-    }
+fn run(side: Side, flags: &[&str], pod: &str, words: &[&str], stdin: &[u8]) -> Result<Output> {
+    let output = run_within(LIMIT, command(side, flags, pod, words), stdin);
+    // The command line, which is in the error, is not for the document.
+    output.map_err(|_| anyhow::anyhow!("it hangs, or cannot be started"))
+}
 
-    fn run(self, flags: &[&str], pod: &str, words: &[&str], stdin: &[u8]) -> Result<Output> {
-        let output = run_within(LIMIT, self.command(flags, pod, words), stdin);
-        // The command line, which is in the error, is not for the document.
-        output.map_err(|_| anyhow::anyhow!("it hangs, or cannot be started"))
-    }
-
-    fn shell(self, flags: &[&str], pod: &str, script: &str, stdin: &[u8]) -> Result<Output> {
-        self.run(flags, pod, &["sh", "-c", script], stdin)
-    }
+fn shell(side: Side, flags: &[&str], pod: &str, script: &str, stdin: &[u8]) -> Result<Output> {
+    run(side, flags, pod, &["sh", "-c", script], stdin)
 }
 
 /// What has to be so, and a look whether it is.
@@ -61,33 +43,33 @@ type Row = (&'static str, fn(Side, &str) -> Result<()>);
 const TABLE: &[Row] = &[
     ("16 MiB of random bytes go in and come back unchanged", unchanged),
     ("stdin ends where it ends", |side, pod| {
-        let output = side.run(&["-i"], pod, &["wc", "-c"], b"12345")?;
+        let output = run(side, &["-i"], pod, &["wc", "-c"], b"12345")?;
         is(&output.text(), "5")
     }),
     ("an empty stdin ends at once", |side, pod| {
-        is(&side.run(&["-i"], pod, &["wc", "-c"], b"")?.text(), "0")
+        is(&run(side, &["-i"], pod, &["wc", "-c"], b"")?.text(), "0")
     }),
     ("without -i there is no stdin", |side, pod| {
-        is(&side.run(&[], pod, &["wc", "-c"], b"12345")?.text(), "0")
+        is(&run(side, &[], pod, &["wc", "-c"], b"12345")?.text(), "0")
     }),
     ("exit code 0", |side, pod| code(side, pod, "exit 0", 0)),
     ("exit code 7", |side, pod| code(side, pod, "exit 7", 7)),
     ("a command killed by SIGKILL is 137", |side, pod| code(side, pod, "kill -KILL $$", 137)),
     ("a command killed by SIGTERM is 143", |side, pod| code(side, pod, "kill $$", 143)),
     ("an exit code comes alone: no line of the client's own", |side, pod| {
-        let output = side.shell(&[], pod, "exit 3", b"")?;
+        let output = shell(side, &[], pod, "exit 3", b"")?;
         is(&output.stderr, "")
     }),
     ("4 MiB of stdout and of stderr arrive whole and apart", apart),
     ("what is written last arrives, 20 times of 20", |side, pod| {
         (0..20).try_for_each(|_| {
-            let output = side.shell(&[], pod, "head -c 100000 /dev/zero; echo end", b"")?;
+            let output = shell(side, &[], pod, "head -c 100000 /dev/zero; echo end", b"")?;
             ensure!(output.stdout.len() == 100_004, "{} bytes came", output.stdout.len());
             Ok(())
         })
     }),
     ("a command that ends early does not wait for its stdin", |side, pod| {
-        let output = side.run(&["-i"], pod, &["head", "-c", "1"], &vec![b'x'; 64 * MIB])?;
+        let output = run(side, &["-i"], pod, &["head", "-c", "1"], &vec![b'x'; 64 * MIB])?;
         is(&output.text(), "x")?;
         let said = output.stderr.lines().last().unwrap_or_default();
         ensure!(output.code() == 0, "exit code {}, {said:?}", output.code());
@@ -105,7 +87,7 @@ fn is(found: &str, wanted: &str) -> Result<()> {
 }
 
 fn code(side: Side, pod: &str, script: &str, wanted: i32) -> Result<()> {
-    let output = side.shell(&[], pod, script, b"")?;
+    let output = shell(side, &[], pod, script, b"")?;
     ensure!(output.code() == wanted, "exit code {}", output.code());
     Ok(())
 }
@@ -118,7 +100,7 @@ fn random(count: usize) -> Result<Vec<u8>> {
 
 fn unchanged(side: Side, pod: &str) -> Result<()> {
     let bytes = random(16 * MIB)?;
-    let output = side.run(&["-i"], pod, &["cat"], &bytes)?;
+    let output = run(side, &["-i"], pod, &["cat"], &bytes)?;
     ensure!(output.stdout.len() == bytes.len(), "{} bytes came back", output.stdout.len());
     ensure!(output.stdout == bytes, "other bytes came back");
     Ok(())
@@ -126,7 +108,7 @@ fn unchanged(side: Side, pod: &str) -> Result<()> {
 
 fn apart(side: Side, pod: &str) -> Result<()> {
     let script = "head -c 4194304 /dev/zero & head -c 4194304 /dev/zero | tr '\\0' x >&2; wait";
-    let output = side.shell(&[], pod, script, b"")?;
+    let output = shell(side, &[], pod, script, b"")?;
     let (out, err) = (output.stdout.len(), output.stderr.len());
     ensure!((out, err) == (4 * MIB, 4 * MIB), "{out} bytes of stdout, {err} of stderr");
     ensure!(output.stdout.iter().all(|byte| *byte == 0), "stdout has something of stderr");
@@ -142,7 +124,7 @@ fn mark(row: u32, side: Side, pod: &str) -> String {
 
 fn closed_reader(side: Side, pod: &str) -> Result<()> {
     let mark = mark(1, side, pod);
-    let mut command = side.command(&[], pod, &["yes", &mark]);
+    let mut command = command(side, &[], pod, &["yes", &mark]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut client = command.spawn()?;
     let mut stdout = client.stdout.take().context("stdout is a pipe")?;
@@ -158,7 +140,7 @@ fn closed_reader(side: Side, pod: &str) -> Result<()> {
 
 fn both_full(side: Side, pod: &str) -> Result<()> {
     let bytes = random(16 * MIB)?;
-    let mut command = side.command(&["-i"], pod, &["cat"]);
+    let mut command = command(side, &["-i"], pod, &["cat"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut client = command.spawn()?;
     let mut stdin = client.stdin.take().context("stdin is a pipe")?;
@@ -210,7 +192,7 @@ fn end(mark: &str) -> Result<()> {
 fn terminated(side: Side, pod: &str) -> Result<()> {
     let mark = mark(2, side, pod);
     let script = format!("trap 'exit 9' TERM; echo ready; sleep {mark} & wait");
-    let mut command = side.command(&[], pod, &["sh", "-c", &script]);
+    let mut command = command(side, &[], pod, &["sh", "-c", &script]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut client = command.spawn()?;
     // Before that the signal would be the client's own.
@@ -225,7 +207,7 @@ fn terminated(side: Side, pod: &str) -> Result<()> {
 
 fn killed(side: Side, pod: &str) -> Result<()> {
     let mark = mark(3, side, pod);
-    let mut command = side.command(&[], pod, &["sleep", &mark]);
+    let mut command = command(side, &[], pod, &["sleep", &mark]);
     let mut client = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
     wait_for_processes(&mark, 1)?;
     client.kill()?;
@@ -249,13 +231,11 @@ fn kpexec_is_right_in_every_row() -> Result<()> {
         writeln!(rows, "| {} | yes | {} |", cell(what), cell(&kubectls))?;
     }
     ensure!(wrong.is_empty(), "kpexec is wrong:\n{wrong}");
-    let document = document(&rows)?;
-    println!("{document}");
-    if std::env::var_os("KPEXEC_WRITE_DOCS").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/against-kubectl.md");
-        std::fs::write(path, document)?;
-    }
-    Ok(())
+    let text = format!(
+        "Each row is run against a busybox pod on each node of the test cluster (containerd and \
+         CRI-O).\n\n| | kpexec | kubectl exec |\n|---|---|---|\n{rows}"
+    );
+    write_section("Bytes, exit codes and signals", "against_kubectl", &text)
 }
 
 /// kubectl's part of a row: containerd's node and CRI-O's.
@@ -267,27 +247,4 @@ fn verdict(containerd: &Option<String>, crio: &Option<String>) -> String {
         (Some(one), None) => format!("**no** on containerd: {one}"),
         (None, Some(other)) => format!("**no** on CRI-O: {other}"),
     }
-}
-
-/// In a table a bar would begin the next cell, and a line the next row.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', " ")
-}
-
-fn document(rows: &str) -> Result<String> {
-    let versions = kubectl(&["version", "-o", "json"])?;
-    let versions: serde_json::Value = serde_json::from_str(&versions)?;
-    let version = |part: &str| versions[part]["gitVersion"].as_str().unwrap_or("?").to_owned();
-    let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output()?;
-    Ok(format!(
-        "# Beside kubectl exec\n\n\
-         Made by `KPEXEC_WRITE_DOCS=1 cargo test -p tests --test against_kubectl` on {}, from one run\n\
-         of the same table by both, against a busybox pod on each node of the test cluster (containerd and\n\
-         CRI-O): kubectl {}, API server {}, streams over WebSocket v5. The test fails where\n\
-         kpexec is wrong.\n\n\
-         | | kpexec | kubectl exec |\n|---|---|---|\n{rows}",
-        String::from_utf8(date.stdout)?.trim(),
-        version("clientVersion"),
-        version("serverVersion"),
-    ))
 }

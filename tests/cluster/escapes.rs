@@ -30,6 +30,23 @@ fn a_session_that_hears_no_key_can_be_left() -> Result<()> {
 }
 
 #[test]
+fn a_session_that_cannot_be_left_running_says_why() -> Result<()> {
+    for pod in BOTH_NODES {
+        let session = kpexec(&["-it", "--rm", pod, "--", "sh", "-c", "echo ready; read x"]);
+        let mut terminal = Terminal::run(&session, 24, 80)?;
+        terminal.expect("ready")?;
+        terminal.type_in("~?")?;
+        let help = terminal.expect("the escape character itself")?;
+        ensure!(!help.contains("~d"), "{pod}: {help}");
+        terminal.type_in("~d")?;
+        terminal.expect("this session cannot be left running: with --rm its helper pod")?;
+        terminal.type_in("\r")?;
+        assert_eq!(wait(&mut terminal.child, LIMIT)?.code(), Some(0), "{pod}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_escape_character_is_the_commands_elsewhere() -> Result<()> {
     for pod in BOTH_NODES {
         for (flags, typed, seen) in [

@@ -1,75 +1,19 @@
 //! Sessions that outlive their client, and how one comes back to them. Each test
 //! has a helper namespace of its own, so that it lists no session of another.
 
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use tests::command::{Output, kpexec, run, signal, wait};
+use tests::command::{run, signal, wait};
 use tests::pod::wait_for_processes;
 use tests::terminal::Terminal;
-use tests::{BOTH_NODES, Namespace};
+use tests::tmux::Tmux;
+use tests::{BOTH_NODES, Client};
 
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// A user's machine: what kpexec remembers there goes with the test.
-struct Client {
-    namespace: Namespace,
-    state: tempfile::TempDir,
-}
-
-impl Client {
-    fn new(name: &str) -> Result<Self> {
-        Ok(Self { namespace: Namespace::for_helpers(name)?, state: tempfile::tempdir()? })
-    }
-
-    /// `kpexec WORDS`, with the namespace where it belongs.
-    fn kpexec(&self, words: &[&str]) -> Command {
-        let at = words.iter().position(|word| *word == "--").unwrap_or(words.len());
-        let (before, after) = words.split_at(at);
-        let helpers = ["--helper-namespace", self.namespace.name()];
-        let mut command = kpexec(&[before, &helpers, after].concat());
-        command.env("XDG_STATE_HOME", self.state.path());
-        command
-    }
-
-    fn start(&self, words: &[&str]) -> Result<Child> {
-        let mut command = self.kpexec(words);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().context("run kpexec")
-    }
-
-    /// The rows of `kpexec sessions`, each by its words.
-    fn sessions(&self) -> Result<Vec<Vec<String>>> {
-        let output = run(self.kpexec(&["sessions"]), b"")?;
-        ensure!(output.code() == 0, "{output:?}");
-        let rows = output.text();
-        Ok(rows
-            .lines()
-            .skip(1)
-            .map(|row| row.split_whitespace().map(String::from).collect())
-            .collect())
-    }
-
-    /// The name of the only session, once it is as `state` says.
-    fn session(&self, state: &str) -> Result<String> {
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let rows = self.sessions()?;
-            if let [row] = &rows[..]
-                && row.get(3).is_some_and(|now| now == state)
-            {
-                return Ok(row[0].clone());
-            }
-            ensure!(Instant::now() < deadline, "no {state} session, but {rows:?}");
-        }
-    }
-
-    fn attach(&self, session: &str, stdin: &[u8]) -> Result<Output> {
-        run(self.kpexec(&["attach", session]), stdin)
-    }
-}
 
 /// Kills a client and gives what it has put out.
 fn kill(mut client: Child) -> Result<Vec<u8>> {
@@ -87,9 +31,9 @@ fn kill(mut client: Child) -> Result<Vec<u8>> {
 #[test]
 fn a_client_that_comes_back_loses_and_repeats_nothing() -> Result<()> {
     let client = Client::new("keep")?;
-    // 589 KiB on stdout within some seconds, then a code of its own.
+    // 589 KiB on stdout within ten seconds, then a code of its own.
     let script = "i=0; while [ $i -lt 100 ]; do seq $((i * 1000)) $((i * 1000 + 999)); \
-                  i=$((i + 1)); sleep 0.04; done; exit 7";
+                  i=$((i + 1)); sleep 0.1; done; exit 7";
     let whole: String = (0..100_000).map(|number| format!("{number}\n")).collect();
     for pod in BOTH_NODES {
         let first = client.start(&["--linger", "60s", pod, "--", "sh", "-c", script])?;
@@ -112,7 +56,7 @@ fn a_client_that_comes_back_loses_and_repeats_nothing() -> Result<()> {
         assert_eq!(client.sessions()?.len(), 0, "{pod}");
         let gone = client.attach(&session, b"")?;
         assert_eq!(gone.code(), 125, "{pod}");
-        ensure!(gone.stderr.contains("there is no session"), "{}", gone.stderr);
+        ensure!(gone.stderr.contains("has ended, or never was"), "{}", gone.stderr);
     }
     Ok(())
 }
@@ -121,7 +65,7 @@ fn a_client_that_comes_back_loses_and_repeats_nothing() -> Result<()> {
 fn what_nobody_took_is_kept_up_to_a_mebibyte() -> Result<()> {
     let client = Client::new("ring")?;
     for pod in BOTH_NODES {
-        let script = "echo begun; sleep 3; seq 1000000 1499999; echo end >&2; exit 3";
+        let script = "echo begun; sleep 8; seq 1000000 1499999; echo end >&2; exit 3";
         let first = client.start(&["--linger", "60s", pod, "--", "sh", "-c", script])?;
         client.session("attached")?;
         // It has heard that it runs, and shown how it began.
@@ -226,8 +170,9 @@ fn a_terminal_can_be_left_and_come_back_to() -> Result<()> {
         // Alone it is the shell's: the command before.
         first.type_in("\x10")?;
         std::thread::sleep(Duration::from_millis(800));
-        first.type_in("; echo again-$here\r")?;
-        first.expect("again-42")?;
+        first.type_in("; echo again-$here; PS1='[$((40 + 3))]'\r")?;
+        // The prompt is the last thing that the shell writes.
+        ensure!(first.expect("[43]")?.contains("again-42"), "{pod}");
         first.type_in("\x10\x11")?;
         let shown = first.expect("kpexec attach ")?;
         assert_eq!(wait(&mut first.child, LIMIT)?.code(), Some(0), "{pod}: {shown}");
@@ -238,9 +183,13 @@ fn a_terminal_can_be_left_and_come_back_to() -> Result<()> {
         assert_eq!(without.code(), 125);
         ensure!(without.stderr.contains("there is none here"), "{}", without.stderr);
 
-        let mut second = Terminal::run(&client.kpexec(&["attach", &session]), 40, 120)?;
-        second.type_in("echo still-$here-$(stty size | tr ' ' x)\r")?;
-        second.expect("still-42-40x120")?;
+        // Nobody has to press a key to see the prompt, though the size is as before.
+        let mut second = Terminal::run(&client.kpexec(&["attach", &session]), 24, 80)?;
+        second.expect("[43]")?;
+        second.resize(40, 120)?;
+        let awaited = "until [ \"$(stty size)\" = '40 120' ]; do sleep 0.1; done";
+        second.type_in(&format!("{awaited}; echo still-$here\r"))?;
+        second.expect("still-42")?;
         // Whoever comes puts out who is there.
         let mut third = Terminal::run(&client.kpexec(&["attach", &session]), 24, 80)?;
         second.expect("taken over by another client")?;
@@ -249,6 +198,64 @@ fn a_terminal_can_be_left_and_come_back_to() -> Result<()> {
         third.type_in("exit 5\r")?;
         assert_eq!(wait(&mut third.child, LIMIT)?.code(), Some(5), "{pod}");
         assert_eq!(client.sessions()?.len(), 0, "{pod}");
+    }
+    Ok(())
+}
+
+/// A program that has the whole screen is there again with its screen and its keys,
+/// however its last client went; and once it has ended nothing is left of it.
+#[test]
+fn a_terminal_is_as_it_was() -> Result<()> {
+    let client = Client::new("screen")?;
+    let at_prompt = |tmux: &Tmux| Ok(tmux.last_line()?.ends_with('#'));
+    let in_less = |tmux: &Tmux| Ok(tmux.last_line()? == ":");
+    for pod in BOTH_NODES {
+        let (mut one, mut other) = (Tmux::start()?, Tmux::start()?);
+        let plain = one.modes()?;
+        one.start_command(&client.kpexec(&["-it", "--linger", "1m", pod, "--", "bash"]))?;
+        one.wait_until("a prompt", at_prompt)?;
+        one.type_line("seq 500 | less")?;
+        one.wait_until("less", in_less)?;
+        let of_less = one.modes()?;
+        ensure!(of_less != plain, "{pod}: less leaves the terminal as it is: {plain}");
+        one.press("C-p")?;
+        one.press("C-q")?;
+        one.wait_for_command()?;
+        ensure!(one.modes()? == plain, "{pod}: left on: {}", one.modes()?);
+
+        let attach = client.kpexec(&["attach", &client.session("detached")?]);
+        other.start_command(&attach)?;
+        other.wait_until("less again", in_less)?;
+        assert_eq!(other.modes()?, of_less, "{pod}");
+        // In the form that less has asked for: it understands no other. A key that
+        // comes while it draws is none to it.
+        other.wait_until("the next line", |tmux| {
+            tmux.press("Down")?;
+            Ok(tmux.screen()?.lines().next() != Some("1"))
+        })?;
+
+        // It is taken over, and then its client is killed.
+        one.start_command(&attach)?;
+        other.wait_for_command()?;
+        one.wait_until("less once more", in_less)?;
+        assert_eq!(one.modes()?, of_less, "{pod}");
+        signal(one.command_pid()?, Signal::KILL)?;
+        one.wait_for_command()?;
+        other.start_command(&attach)?;
+        other.wait_until("less after that", in_less)?;
+        assert_eq!(other.modes()?, of_less, "{pod}");
+
+        other.press("q")?;
+        other.wait_until("the prompt", at_prompt)?;
+        signal(other.command_pid()?, Signal::KILL)?;
+        other.wait_for_command()?;
+        let mut third = Tmux::start()?;
+        third.start_command(&attach)?;
+        third.wait_until("the prompt again", at_prompt)?;
+        ensure!(third.modes()? == plain, "{pod}: of less: {}", third.modes()?);
+        third.type_line("exit")?;
+        third.wait_for_command()?;
+        assert_eq!(fs::read_dir(client.sessions_folder())?.count(), 0, "{pod}: a note is left");
     }
     Ok(())
 }
@@ -277,21 +284,18 @@ fn a_pod_that_is_deleted_says_goodbye() -> Result<()> {
         let session = client.start(&[pod, "--", "sh", "-c", &script])?;
         wait_for_processes(mark, 1)?;
         let begun = Instant::now();
-        tests::kubectl(&[
-            "delete",
-            "pods",
-            "--all",
-            "-n",
-            client.namespace.name(),
-            "--wait=false",
-        ])?;
+        let helpers = client.helpers.name();
+        tests::kubectl(&["delete", "pods", "--all", "-n", helpers, "--wait=false"])?;
         let output = session.wait_with_output()?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(125), "{pod}: {stderr}");
         ensure!(stderr.contains("the helper pod was deleted or evicted"), "{pod}: {stderr}");
+        let events =
+            format!("get events -n {helpers} --field-selector involvedObject.name=kpexec-");
+        ensure!(stderr.contains(&events), "{pod}: {stderr}");
         ensure!(begun.elapsed() < Duration::from_secs(15), "{pod}: {:?}", begun.elapsed());
         wait_for_processes(mark, 0)?;
-        client.namespace.wait_until_empty()?;
+        client.helpers.wait_until_empty()?;
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! Nothing outlives its client: no helper pod, no process. Each test has a
 //! helper namespace of its own, so that it sees no helper of another.
 
+use std::io::Read as _;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tests::command::{kpexec, kpexec_by, run_kpexec, signal, wait};
 use tests::pod::wait_for_processes;
@@ -60,10 +61,13 @@ fn a_signal_that_is_ignored_here_stays_so() -> Result<()> {
 fn a_command_that_heeds_no_signal_ends_with_the_second_one() -> Result<()> {
     let namespace = Namespace::for_helpers("insisting")?;
     for (pod, mark) in BOTH_NODES.into_iter().zip(["83005", "83006"]) {
-        let script = format!("trap '' INT HUP TERM; sleep {mark}; sleep {mark}");
+        let script = format!("trap '' INT HUP TERM; echo ready; sleep {mark}; sleep {mark}");
         let arguments =
             ["--rm", "--helper-namespace", namespace.name(), pod, "--", "sh", "-c", &script];
-        let mut client = kpexec(&arguments).stdin(Stdio::null()).spawn()?;
+        let mut command = kpexec(&arguments);
+        let mut client = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        // A signal is the command's once kpexec has heard of it.
+        client.stdout.as_mut().context("no stdout")?.read_exact(&mut [0; 6])?;
         wait_for_processes(mark, 1)?;
         signal(client.id(), Signal::INT)?;
         std::thread::sleep(Duration::from_millis(300));

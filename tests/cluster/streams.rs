@@ -2,10 +2,11 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
-use tests::command::{kpexec, run, run_kpexec, signal};
+use tests::command::{kpexec, run, run_kpexec, signal, wait};
 use tests::{BOTH_NODES, DEMO_PODS};
 
 #[test]
@@ -85,6 +86,25 @@ fn the_targets_own_programs_run_too() -> Result<()> {
     for pod in ["busybox", "busybox-crio"] {
         let output = run_kpexec(&[pod, "--", "/bin/busybox", "echo", "hello"])?;
         assert_eq!(output.text(), "hello", "{pod}: {output:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_command_that_is_stopped_is_ended_too() -> Result<()> {
+    for pod in BOTH_NODES {
+        for (sent, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+            let mut command = kpexec(&[pod, "--", "sh", "-c", "echo ready; kill -STOP $$"]);
+            command.stdin(Stdio::null()).stdout(Stdio::piped());
+            let mut client = command.spawn()?;
+            let mut lines = BufReader::new(client.stdout.take().context("a pipe")?).lines();
+            ensure!(lines.next().context("no output")?? == "ready", "{pod}");
+            // One that has not stopped by then is ended by the signal alone.
+            std::thread::sleep(Duration::from_millis(300));
+            signal(client.id(), sent)?;
+            let status = wait(&mut client, Duration::from_secs(20))?;
+            ensure!(status.code() == Some(code), "{pod}: {sent:?}: {status}");
+        }
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ fn without_a_command_it_is_a_shell_with_a_banner_and_a_prompt() -> Result<()> {
         for line in [
             &format!("default/{pod}, container app, on node "),
             "uid 0, gid 0, 15 capabilities; the container sees writes in its folders\r\n",
-            "exit or ctrl-d leaves\r\n",
+            "exit or ctrl-d ends it; ctrl-p ctrl-q leaves it running\r\n",
         ] {
             terminal.expect(line)?;
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tests::command::{Output, kpexec, run, run_kpexec};
 use tests::{BOTH_NODES, Namespace, kubectl};
 
@@ -38,6 +38,42 @@ fn the_next_session_of_the_node_has_the_same_helper() -> Result<()> {
         let second = session(&namespace, &["-u", "7:7"], other, &["id", "-u"])?;
         assert_eq!(second.text(), "7", "{second:?}");
         assert_eq!(helpers(&namespace)?, after_first);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_helper_of_the_last_session_is_asked_ahead_and_may_be_the_wrong_one() -> Result<()> {
+    for pod in BOTH_NODES {
+        let namespace = Namespace::for_helpers("warm-ahead")?;
+        let cache = tempfile::tempdir()?;
+        let said = |flags: &[&str]| {
+            let flags = [&["--helper-namespace", namespace.name(), "-v", pod], flags].concat();
+            let mut command = kpexec(&[&flags[..], &["--", "echo", "x"]].concat());
+            command.env("XDG_CACHE_HOME", cache.path());
+            let output = run(command, b"")?;
+            ensure!(output.code() == 0 && output.text() == "x", "{pod}: {output:?}");
+            anyhow::Ok(output.stderr)
+        };
+        let file = cache.path().join("kpexec/helpers");
+        let first = said(&["--rm"])?;
+        ensure!(!first.contains("ahead") && !file.exists(), "a helper of its own: {first}");
+        let first = said(&[])?;
+        ensure!(!first.contains("ahead"), "there was no last one: {first}");
+        let right = std::fs::read_to_string(&file)?;
+        let helper = right.split_whitespace().nth(1).context("there is no name")?;
+        let of_helper = |row: &String| row.starts_with(helper);
+        ensure!(helpers(&namespace)?.iter().any(of_helper), "{helper} is no helper");
+        let second = said(&[])?;
+        ensure!(second.contains(&format!("asking helper pod {helper} ahead")), "{second}");
+
+        for wrong in ["kpexec-none", "a/b?c=d"] {
+            std::fs::write(&file, right.replace(helper, wrong))?;
+            said(&[])?;
+            ensure!(std::fs::read_to_string(&file)? == right, "{pod}: {wrong} is not corrected");
+        }
+        let after = helpers(&namespace)?;
+        ensure!(after.iter().filter(|row| row.contains("Running")).all(of_helper), "{after:?}");
     }
     Ok(())
 }

@@ -11,12 +11,13 @@ use anyhow::{Context, Result, bail};
 use hyper_util::rt::TokioIo;
 use kpexec_protocol::client_message::Kind as Request;
 use kpexec_protocol::helper_client::HelperClient;
+use kpexec_protocol::pod::SERVE;
 use kpexec_protocol::server_message::Kind as Answer;
 use kpexec_protocol::{
     ClientMessage, Eof, Id, Identity, ServerMessage, Start, Terminal, WindowSize, exit, id,
 };
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -120,10 +121,11 @@ impl Node {
         fake_runtime::serve(&socket, runtime.clone())?;
         let toolset = folder.path().join("toolset");
         make_toolset(&toolset)?;
-        let mut helper = helper_command(&container, wrapper)
+        let mut helper = helper_command(&container, wrapper, SERVE)
             .envs(tools.as_ref().map(|_| ("KPEXEC_TOOLS_POD", HELPER_POD)))
             .env("KPEXEC_CRI_SOCKET", &socket)
-            .env("KPEXEC_TOOLSET", &toolset)
+            .env("KPEXEC_HELPER_POD", "helpers/kpexec-1")
+            .env("KPEXEC_TOOLSET_FOLDER", &toolset)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -131,7 +133,9 @@ impl Node {
             .spawn()
             .context("start node-helper")?;
         let said = listen(helper.stderr.take().context("no stderr")?);
-        let client = HelperClient::new(connect(&mut helper).await?);
+        let input = helper.stdout.take().context("no stdout")?;
+        let output = helper.stdin.take().context("no stdin")?;
+        let client = connect(input, output).await?;
         Ok(Self { container, runtime, helper, client, said, folder, tools })
     }
 
@@ -152,13 +156,7 @@ impl Node {
 
     /// A request for `argv` as root with the general capabilities.
     pub fn request(&self, argv: &[&str]) -> Start {
-        let target = self.runtime.lock().expect("no test panics while it holds this").target();
-        Start {
-            target: Some(target),
-            identity: Some(Identity::default()),
-            argv: argv.iter().map(|argument| argument.as_bytes().to_vec().into()).collect(),
-            ..Start::default()
-        }
+        request(&self.runtime, argv)
     }
 
     /// Opens a session: where to send, where answers come from.
@@ -166,11 +164,7 @@ impl Node {
         &self,
         start: Start,
     ) -> Result<(mpsc::Sender<ClientMessage>, Streaming<ServerMessage>)> {
-        let (requests, receiver) = mpsc::channel(4);
-        requests.send(message(Request::Start(start))).await?;
-        let mut client = self.client.clone();
-        let answers = client.session(ReceiverStream::new(receiver)).await?.into_inner();
-        Ok((requests, answers))
+        open(&self.client, start).await
     }
 
     /// Runs a request to its end, feeding it `stdin`.
@@ -199,6 +193,30 @@ impl Node {
             _ => bail!("{argv:?} gave {outcome:?}"),
         }
     }
+}
+
+/// A request to this runtime's container for `argv` as root with the general
+/// capabilities.
+pub fn request(runtime: &Mutex<RuntimeAnswer>, argv: &[&str]) -> Start {
+    let target = runtime.lock().expect("no test panics while it holds this").target();
+    Start {
+        target: Some(target),
+        identity: Some(Identity::default()),
+        argv: argv.iter().map(|argument| argument.as_bytes().to_vec().into()).collect(),
+        ..Start::default()
+    }
+}
+
+/// Opens a session: where to send, where answers come from.
+pub async fn open(
+    client: &HelperClient<Channel>,
+    start: Start,
+) -> Result<(mpsc::Sender<ClientMessage>, Streaming<ServerMessage>)> {
+    let (requests, receiver) = mpsc::channel(4);
+    requests.send(message(Request::Start(start))).await?;
+    let mut client = client.clone();
+    let answers = client.session(ReceiverStream::new(receiver)).await?.into_inner();
+    Ok((requests, answers))
 }
 
 /// Wraps one message.
@@ -245,7 +263,7 @@ pub async fn collect(mut answers: Streaming<ServerMessage>) -> Result<Outcome> {
 }
 
 /// busybox stands in for the toolset: what counts here is where it is.
-fn make_toolset(folder: &Path) -> Result<()> {
+pub fn make_toolset(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder.join("bin"))?;
     fs::copy("/bin/busybox", folder.join("bin/busybox"))?;
     for applet in [
@@ -260,9 +278,9 @@ fn make_toolset(folder: &Path) -> Result<()> {
     link_into(&folder.join("attacks"))
 }
 
-/// Root runs the helper as it is; others in the container's user namespace,
-/// with mounts of its own, where they hold every capability.
-fn helper_command(container: &FakeContainer, wrapper: &[String]) -> Command {
+/// The helper in this role. Root runs it as it is; others in the container's user
+/// namespace, with mounts of its own, where they hold every capability.
+pub fn helper_command(container: &FakeContainer, wrapper: &[String], role: &str) -> Command {
     let helper = env!("CARGO_BIN_EXE_node-helper");
     let mut command = if let [program, arguments @ ..] = wrapper {
         let mut command = Command::new(program);
@@ -276,7 +294,7 @@ fn helper_command(container: &FakeContainer, wrapper: &[String]) -> Command {
         command.args(["--preserve-credentials", "unshare", "--mount", helper]);
         command
     };
-    command.arg("serve");
+    command.arg(role);
     command
 }
 
@@ -294,9 +312,11 @@ fn listen(stderr: ChildStderr) -> Arc<Mutex<String>> {
     said
 }
 
-async fn connect(helper: &mut Child) -> Result<Channel> {
-    let input = helper.stdout.take().context("no stdout")?;
-    let output = helper.stdin.take().context("no stdin")?;
+/// Speaks to a helper over its streams.
+pub async fn connect(
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) -> Result<HelperClient<Channel>> {
     let mut connection = Some(tokio::io::join(input, output));
     let connector = tower::service_fn(move |_| {
         let connection = connection.take();
@@ -304,5 +324,6 @@ async fn connect(helper: &mut Child) -> Result<Channel> {
             connection.map(TokioIo::new).ok_or_else(|| std::io::Error::other("connected once"))
         }
     });
-    Ok(Endpoint::from_static("http://helper").connect_with_connector(connector).await?)
+    let channel = Endpoint::from_static("http://helper").connect_with_connector(connector).await?;
+    Ok(HelperClient::new(channel))
 }

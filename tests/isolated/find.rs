@@ -5,6 +5,7 @@ use kpexec_protocol::find_answer::Kind;
 use kpexec_protocol::{FindRequest, Reason, Start};
 
 use crate::client::Node;
+use crate::supervised::TURN;
 
 async fn find(node: &Node, name: &str) -> Result<Kind> {
     let request = FindRequest { name: name.to_owned() };
@@ -13,6 +14,7 @@ async fn find(node: &Node, name: &str) -> Result<Kind> {
 
 #[tokio::test]
 async fn what_is_found_can_be_entered() -> Result<()> {
+    let _turn = TURN.lock().await;
     let node = Node::start().await?;
     let target = node.runtime.lock().expect("no test panics while it holds this").target();
     for name in ["app", "fake/default", "fake/default/app", &target.container_id[..9]] {
@@ -26,6 +28,7 @@ async fn what_is_found_can_be_entered() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_not_there_is_a_failure_of_ours() -> Result<()> {
+    let _turn = TURN.lock().await;
     let node = Node::start().await?;
     let Kind::Failure(failure) = find(&node, "default/fake").await? else { panic!("found") };
     assert_eq!(failure.reason(), Reason::Helper);

@@ -3,12 +3,15 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use kpexec_protocol::Reason;
+use anyhow::{Context, Result, ensure};
 use kpexec_protocol::client_message::Kind as Request;
+use kpexec_protocol::{Attach, Eof, Reason};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::client::{Node, collect, message};
 use crate::processes::{self, marked, wait_for};
+use crate::supervised::TURN;
 
 #[tokio::test]
 async fn what_the_command_leaves_behind_ends_with_it() -> Result<()> {
@@ -34,6 +37,7 @@ async fn a_client_that_goes_takes_the_command_with_it() -> Result<()> {
 
 #[tokio::test]
 async fn a_helper_that_is_killed_takes_the_command_with_it() -> Result<()> {
+    let _turn = TURN.lock().await;
     let mut node = Node::start().await?;
     let (_requests, mut answers) = node.open(node.request(&["sleep", "71003"])).await?;
     answers.message().await?.context("no answer")?;
@@ -43,7 +47,13 @@ async fn a_helper_that_is_killed_takes_the_command_with_it() -> Result<()> {
     wait_for("71003", 0).await?;
     // What `wait` does where there is one.
     for folder in processes::cgroups(&cgroups)? {
-        fs::remove_dir(&folder).with_context(|| format!("{} is not empty", folder.display()))?;
+        let begun = Instant::now();
+        // A process has no command line any more before it leaves its cgroup.
+        while let Err(error) = fs::remove_dir(&folder) {
+            let late = begun.elapsed() > Duration::from_secs(10);
+            ensure!(!late, "{}: {error}", folder.display());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
     Ok(())
 }
@@ -107,5 +117,35 @@ async fn a_signal_overtakes_stdin_that_nobody_reads() -> Result<()> {
     requests.send(message(Request::Signal(2))).await?;
     let outcome = collect(answers).await?;
     assert_eq!(outcome.signal, Some(2), "{:?}", outcome.failure);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_in_which_no_session_begins_leaves_nothing() -> Result<()> {
+    let mut node = Node::start().await?;
+    let helper = node.helper.id().context("the helper has ended")?;
+    // What a session needs is made before it is asked for.
+    let children = || fs::read_to_string(format!("/proc/{helper}/task/{helper}/children"));
+    for (first, told) in [
+        (None, "did not say what to run"),
+        (Some(Request::Eof(Eof {})), "is not a request"),
+        (Some(Request::Attach(Attach::default())), "has ended, or never was"),
+    ] {
+        let (requests, receiver) = mpsc::channel(1);
+        let answers = node.client.session(ReceiverStream::new(receiver)).await?.into_inner();
+        let begun = Instant::now();
+        while children()?.is_empty() {
+            ensure!(begun.elapsed() < Duration::from_secs(10), "{told}: nothing is made ready");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        match first {
+            Some(first) => requests.send(message(first)).await?,
+            None => drop(requests),
+        }
+        let failure = collect(answers).await?.failure.context("no failure was told")?;
+        assert!(failure.message.contains(told), "{failure:?}");
+        assert_eq!(children()?, "", "{told}");
+        assert_eq!(processes::cgroups(&node.cgroups()?)?.len(), 0, "{told}");
+    }
     Ok(())
 }

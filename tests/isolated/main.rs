@@ -23,6 +23,7 @@ mod identity;
 mod life;
 mod names;
 mod shell;
+mod supervised;
 mod teardown;
 mod tools;
 mod tools_root;

@@ -1,13 +1,17 @@
 //! The processes of this machine and of a container, as `/proc` has them.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+
+/// Longer than anything here takes.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Numbers of the processes that the procfs at `folder` shows, the dead that
 /// nobody has reaped included.
@@ -56,21 +60,44 @@ pub fn cgroups(name: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Waits until `wanted` processes have `mark`.
-pub async fn wait_for(mark: &str, wanted: usize) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while marked(mark)?.len() != wanted {
+/// Waits until what is found is as wanted.
+async fn wait_until<T: PartialEq + Debug>(wanted: T, find: impl Fn() -> Result<T>) -> Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let found = find()?;
+        if found == wanted {
+            return Ok(());
+        }
         if Instant::now() > deadline {
-            bail!("{} processes with {mark} instead of {wanted}", marked(mark)?.len());
+            bail!("{found:?} instead of {wanted:?}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Ok(())
+}
+
+/// Waits until `wanted` processes have `mark`.
+pub async fn wait_for(mark: &str, wanted: usize) -> Result<()> {
+    let waited = wait_until(wanted, || Ok(marked(mark)?.len())).await;
+    waited.with_context(|| format!("processes with {mark}"))
+}
+
+/// Waits until no cgroup's name begins with `name`: one goes after its processes.
+pub async fn wait_for_no_cgroup(name: &str) -> Result<()> {
+    wait_until(Vec::new(), || cgroups(name)).await.context("cgroups")
+}
+
+/// Waits until a process has these children, and no other.
+pub async fn wait_for_children(parent: u32, wanted: &[i32]) -> Result<()> {
+    let children = || {
+        let text = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+        Ok(text.split_whitespace().map(str::parse).collect::<Result<Vec<i32>, _>>()?)
+    };
+    wait_until(wanted.to_vec(), children).await.with_context(|| format!("children of {parent}"))
 }
 
 /// Kills what has `mark`, until nothing does.
 pub async fn kill_marked(mark: &str) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + LIMIT;
     loop {
         let pids = marked(mark)?;
         if pids.is_empty() {

@@ -12,6 +12,7 @@ use tokio::process::Command;
 use crate::client::Node;
 use crate::fake_container::{FakeContainer, Options};
 use crate::processes::{self, kill_marked, marked, wait_for};
+use crate::supervised::TURN;
 
 /// How soon after the session's end nothing of it may be left.
 const SOON: Duration = Duration::from_secs(2);
@@ -126,9 +127,12 @@ async fn t53_a_session_that_kills_its_shim_leaves_nothing() -> Result<()> {
     };
     let container = FakeContainer::start()?;
     nsenter(&container, &script("72003", "$$")).await?;
-    let left = marked("72003")?;
-    assert!(left.len() >= 5, "daemons outlive their shell: {left:?}");
     let deadline = Instant::now() + SOON;
+    let mut left = Vec::new();
+    while left.len() < 5 {
+        assert!(Instant::now() < deadline, "daemons outlive their shell: {left:?}");
+        left = marked("72003")?;
+    }
     while marked("72003")?.iter().all(|pid| left.contains(pid)) {
         assert!(Instant::now() < deadline, "no comet starts another");
     }
@@ -167,6 +171,7 @@ async fn t53_a_session_that_kills_all_it_can_leaves_nothing() -> Result<()> {
 /// T59. The parent-death signal reaches the shim and the command only.
 #[tokio::test]
 async fn t59_what_a_killed_helper_leaves_is_swept_up() -> Result<()> {
+    let _turn = TURN.lock().await;
     let script = |mark| format!("(busybox setsid busybox sleep {mark} &); sleep {mark}");
     let mut node = Node::start().await?;
     let request = node.request(&["sh", "-c", &script("72007")]);
@@ -197,10 +202,11 @@ async fn t59_what_a_killed_helper_leaves_is_swept_up() -> Result<()> {
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
-    tokio::time::sleep(SOON).await;
+    wait_for("72007", 0).await?;
+    processes::wait_for_no_cgroup(&cgroups).await?;
+    // Until the sweeper has done all it does.
+    processes::wait_for_children(supervisor.id().context("it has ended")?, &[]).await?;
     supervisor.kill().await?;
-    assert_eq!(marked("72007")?.len(), 0);
-    assert_no_cgroups(&cgroups)?;
     assert_eq!(marked("72008")?.len(), 2, "another session was hit");
     Ok(())
 }

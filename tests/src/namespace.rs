@@ -41,6 +41,18 @@ impl Namespace {
         &self.0
     }
 
+    /// A token of its own service account, which is made a moment after it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn token(&self) -> Result<String> {
+        let in_it = ["-n", &self.0];
+        let made = ["--for=create", "--timeout=30s", "serviceaccount/default"];
+        kubectl(&[&["wait"][..], &in_it, &made].concat())?;
+        let token = kubectl(&[&["create", "token", "default"][..], &in_it].concat())?;
+        Ok(token.trim().to_owned())
+    }
+
     /// The pods in it.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ impl Node {
         }
         command.env("HOME", "/nonexistent");
         command.env("KPEXEC_NODE_HELPER", helper_files().join("root/node-helper"));
-        command.env("KPEXEC_TOOLSET", helper_files().join("toolset"));
+        command.env("KPEXEC_TOOLSET_FOLDER", helper_files().join("toolset"));
         command
     }
 

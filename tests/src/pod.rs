@@ -24,7 +24,15 @@ impl Pod {
     /// # Errors
     /// When the pod or its process is not there.
     pub fn find(name: &str) -> Result<Self> {
-        Self::at(name, "[0]")
+        Self::at("default", name, "[0]")
+    }
+
+    /// The same in another namespace.
+    ///
+    /// # Errors
+    /// When the pod or its process is not there.
+    pub fn find_in(namespace: &str, name: &str) -> Result<Self> {
+        Self::at(namespace, name, "[0]")
     }
 
     /// The same for a container by its name.
@@ -32,12 +40,12 @@ impl Pod {
     /// # Errors
     /// When the pod, the container or its process is not there.
     pub fn find_container(name: &str, container: &str) -> Result<Self> {
-        Self::at(name, &format!("[?(@.name==\"{container}\")]"))
+        Self::at("default", name, &format!("[?(@.name==\"{container}\")]"))
     }
 
-    fn at(name: &str, selector: &str) -> Result<Self> {
+    fn at(namespace: &str, name: &str, selector: &str) -> Result<Self> {
         let path = format!("jsonpath={{.status.containerStatuses{selector}.containerID}}");
-        let id = kubectl(&["get", "pod", name, "-o", &path])?;
+        let id = kubectl(&["get", "pod", "-n", namespace, name, "-o", &path])?;
         let (_, id) = id.split_once("://").with_context(|| format!("{name} has no container"))?;
         let pid = first_process(id)?.with_context(|| format!("{name} has no process"))?;
         Ok(Self { pid, container_id: id.to_owned() })

@@ -119,8 +119,24 @@ impl Tmux {
     /// # Errors
     /// When the server is gone.
     pub fn type_line(&self, line: &str) -> Result<()> {
-        self.tmux(&["send-keys", "-t", "t", "-l", line])?;
-        self.tmux(&["send-keys", "-t", "t", "Enter"]).map(drop)
+        self.type_text(line)?;
+        self.press("Enter")
+    }
+
+    /// Types what is no line yet.
+    ///
+    /// # Errors
+    /// When the server is gone.
+    pub fn type_text(&self, text: &str) -> Result<()> {
+        self.tmux(&["send-keys", "-t", "t", "-l", text]).map(drop)
+    }
+
+    /// Presses a key, by tmux's name for it.
+    ///
+    /// # Errors
+    /// When the server is gone.
+    pub fn press(&self, key: &str) -> Result<()> {
+        self.tmux(&["send-keys", "-t", "t", key]).map(drop)
     }
 
     /// Waits for the end of the command that was started last, and for what a

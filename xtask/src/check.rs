@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::layout;
-use crate::{run, source_rules};
+use crate::{dist, run, source_rules};
 
 const CARGO_DENY: &str = "0.20.2";
 
@@ -20,6 +20,7 @@ const STEPS: &[Step] = &[
     ("format", format),
     ("clippy", clippy),
     ("documentation", documentation),
+    ("reference", dist::check),
     ("licences, bans, sources", dependencies),
     ("advisories", advisories),
 ];

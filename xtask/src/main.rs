@@ -7,6 +7,7 @@ mod check;
 mod cluster;
 mod demo;
 mod digest;
+mod dist;
 mod image;
 mod report;
 mod requirements;
@@ -49,6 +50,8 @@ enum Task {
     /// Measure against a peer, in one interleaved run
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Make what is installed (target/dist), and the README's reference
+    Dist,
     /// Format, lints, documentation, dependencies, house rules
     Check,
     /// `check`, then every test of the repository
@@ -79,6 +82,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Image(options) => image::perform(&options).map(|()| ExitCode::SUCCESS),
         Task::Demo { command } => demo::demo(&command),
         Task::Bench(command) => bench::perform(&command).map(|()| ExitCode::SUCCESS),
+        Task::Dist => dist::dist().map(|()| ExitCode::SUCCESS),
         Task::Check => check::check().map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::test(&options),
         Task::Launch { spec } => cluster::launch::become_process(&spec),

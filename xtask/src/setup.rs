@@ -18,7 +18,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("debootstrap", "makes the test root with an old glibc"),
     ("dnsmasq-base", "the cluster's DNS server"),
     ("docker-registry", "the cluster's own registry"),
+    ("fish", "a shell whose completion is tested"),
     ("gcc", "links Rust and cgo, builds pinns, pause and the pods' app"),
+    ("groff-base", "renders the man pages"),
     ("iproute2", "the nodes' links"),
     ("iptables", "used by the CNI plugins"),
     ("libc6-dev", "static glibc for the node helper"),
@@ -33,6 +35,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("strace", "holds an entry up at its last instruction, for an attack"),
     ("time", "what a client costs"),
     ("tmux", "a terminal that can be asked what a session did to it"),
+    ("zsh", "a shell whose completion is tested"),
 ];
 
 /// Installs what is missing; does nothing if nothing is.

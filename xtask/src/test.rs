@@ -15,7 +15,7 @@ use crate::{check, demo, image, requirements, run, setup, toolset};
 /// between could not be killed half-way.
 const XTASK_VARIABLE: &str = "KPEXEC_XTASK";
 /// Tells the toolset's tests where the trees are.
-const TOOLSET_VARIABLE: &str = "KPEXEC_TOOLSET";
+const TOOLSET_VARIABLE: &str = "KPEXEC_TOOLSET_TREES";
 /// Tells tests with a short and a long form to take the long one.
 const LONG_VARIABLE: &str = "KPEXEC_LONG";
 

@@ -1,8 +1,10 @@
 //! `kpexec gc`: no session, but what sessions left.
 
-use clap::{ArgAction, Parser};
+use clap::Parser;
 
 use super::cluster::ClusterFlags;
+use super::program::as_typed;
+use super::verbosity::Verbosity;
 
 /// Delete your helper pods that have ended, and end what --share keeps
 ///
@@ -12,11 +14,11 @@ use super::cluster::ClusterFlags;
 /// cluster, take no more commands, and end with the last one they have. A pod of
 /// the name gc is entered as pod/gc.
 #[derive(Debug, Parser)]
-#[command(name = "kpexec gc", version, override_usage = "kpexec gc [FLAGS]")]
+#[command(name = "kpexec gc", version, override_usage = as_typed("kpexec gc [FLAGS]"))]
 pub struct Gc {
-    /// Say what is done, and why it failed in full
-    #[arg(short, long, action = ArgAction::SetTrue)]
-    pub verbose: bool,
+    /// How much is said.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
 
     /// Which cluster.
     #[command(flatten)]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Identity")]
 pub struct IdentityFlags {
-    /// User and group to run as, by name or number [default: the profile's]
+    /// User and group, by name or number [default: the profile's]
     ///
     /// Digits are a number as seen in the container; names are looked up in its
     /// own /etc/passwd and /etc/group. Without GROUP the group is that of the
@@ -18,7 +18,13 @@ pub struct IdentityFlags {
     /// Supplementary groups, by name or number; '' for none
     ///
     /// Without it they are those of the named user, else the profile's.
-    #[arg(long, value_name = "GROUP,...", value_delimiter = ',', allow_hyphen_values = true)]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "GROUP,...",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     pub groups: Option<Vec<String>>,
 
     /// A ready-made identity, which the other flags change
@@ -39,11 +45,11 @@ pub struct IdentityFlags {
     pub cap_drop: Vec<String>,
 
     /// Keep programs such as sudo from gaining privileges
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub no_new_privs: bool,
 
     /// Filter on the command's system calls [default: the profile's]
-    #[arg(long, value_name = "FILTER")]
+    #[arg(long, hide_short_help = true, value_name = "FILTER")]
     pub seccomp: Option<Seccomp>,
 
     /// Run the container's own programs with any capabilities
@@ -51,7 +57,7 @@ pub struct IdentityFlags {
     /// Above profile general only programs of the toolset can be run, because
     /// the container's may be hostile, and a session that the container could
     /// trace is refused. This flag lifts both.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub trust_target: bool,
 }
 

@@ -1,14 +1,25 @@
 //! What kpexec is asked for: a session, or one of the words that are none.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Command, CommandFactory as _};
 
+use super::program::Program;
 use super::share::{self, BACKGROUND};
-use super::{Attach, Cli, CliError, Gc, Sessions, from_clap};
+use super::words::{Completion, Help, Shell, Version};
+use super::{Attach, Cli, CliError, Config, Gc, Sessions, Settings, Verbosity, parse};
 
 /// The words that are no pod's name where they come first.
-pub const WORDS: [&str; 3] = ["gc", "attach", "sessions"];
+pub const WORDS: [&str; 7] =
+    ["attach", "completion", "config", "gc", "help", "sessions", "version"];
+
+/// The first argument of who asks what may follow: no pod can have that name.
+/// cobra's, so that what knows kubectl's completion knows ours.
+const COMPLETE: &str = "__complete";
+
+/// The first argument of `cargo xtask dist`.
+const REFERENCE: &str = "__reference";
 
 /// What is asked for.
 #[derive(Debug)]
@@ -21,64 +32,172 @@ pub enum Invocation {
     Attach(Box<Attach>),
     /// `sessions`, likewise.
     Sessions(Sessions),
+    /// `config`, likewise, and what it is about.
+    Config(Config, Settings),
+    /// `completion`, likewise.
+    Completion(Shell),
+    /// What may follow these words, of which the last is not finished.
+    Complete(Vec<OsString>),
+    /// To write man pages and the like into this folder.
+    Reference(PathBuf),
     /// To be the background process of `--share`.
     Background(share::Background),
 }
 
+/// What a word takes; without one, what a session takes.
+pub fn command(word: Option<&str>) -> Option<Command> {
+    Some(match word {
+        None => Cli::command(),
+        Some("attach") => Attach::command(),
+        Some("completion") => Completion::command(),
+        Some("config") => Config::command(),
+        Some("gc") => Gc::command(),
+        Some("help") => Help::command(),
+        Some("sessions") => Sessions::command(),
+        Some("version") => Version::command(),
+        Some(_) => return None,
+    })
+}
+
 impl Invocation {
-    /// Parses the arguments, `argv[0]` included.
+    /// Parses the arguments, `argv[0]` included, by what the user has set.
     pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, CliError> {
         let mut args: Vec<OsString> = args.into_iter().collect();
-        let word = args.get(1).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
-        if !WORDS.contains(&&*word) && word != BACKGROUND {
-            return Cli::parse_args(args).map(|cli| Self::Session(Box::new(cli)));
+        if Program::called(args.first().map(OsString::as_os_str)) == Program::PluginCompletion {
+            return Ok(Self::Complete(args.split_off(1)));
         }
-        args.remove(1);
-        let parsed = match &*word {
-            "gc" => Gc::try_parse_from(args).map(Self::Gc),
-            "attach" => Attach::try_parse_from(args).map(Box::new).map(Self::Attach),
-            "sessions" => Sessions::try_parse_from(args).map(Self::Sessions),
-            _ => share::Background::try_parse_from(args).map(Self::Background),
-        };
-        parsed.map_err(|error| from_clap(&error))
+        match args.get(1).and_then(|word| word.to_str()).unwrap_or_default() {
+            COMPLETE => return Ok(Self::Complete(args.split_off(2))),
+            REFERENCE => return Ok(Self::Reference(args.pop().unwrap_or_default().into())),
+            // The background process is told by each command what is set for it.
+            BACKGROUND => return Self::parse_with(args, &Settings::default()),
+            _ => {}
+        }
+        match Settings::read() {
+            Ok(settings) => Self::parse_with(args, &settings),
+            // Help is to be had whatever the file says, and so is what the shell's own
+            // start reads.
+            Err(error) => match Self::parse_with(args, &Settings::default()) {
+                Ok(script @ Self::Completion(_)) => Ok(script),
+                Err(text @ CliError::Information(_)) => Err(text),
+                _ => Err(error.into()),
+            },
+        }
     }
 
-    /// Whether to say more.
-    pub fn is_verbose(&self) -> bool {
-        match self {
-            Self::Session(cli) => cli.verbose,
-            Self::Gc(gc) => gc.verbose,
-            Self::Attach(attach) => attach.verbose,
-            Self::Sessions(sessions) => sessions.verbose,
-            Self::Background(_) => false,
+    /// The same, by these settings.
+    pub fn parse_with(mut args: Vec<OsString>, settings: &Settings) -> Result<Self, CliError> {
+        let word = args.get(1).and_then(|word| word.to_str()).unwrap_or_default().to_owned();
+        if !WORDS.contains(&&*word) && word != BACKGROUND {
+            return Cli::parse_with(args, settings).map(|cli| Self::Session(Box::new(cli)));
         }
+        args.remove(1);
+        match &*word {
+            "attach" => parse(args, settings).map(Box::new).map(Self::Attach),
+            "completion" => {
+                parse::<Completion>(args, settings).map(|asked| Self::Completion(asked.shell))
+            }
+            "config" => parse(args, settings).map(|it| Self::Config(it, settings.clone())),
+            "gc" => parse(args, settings).map(Self::Gc),
+            "help" => Err(help(args, settings)),
+            "sessions" => parse(args, settings).map(Self::Sessions),
+            "version" => Err(version(args, settings)),
+            _ => parse(args, settings).map(Self::Background),
+        }
+    }
+
+    /// How much to say.
+    pub fn verbosity(&self) -> Verbosity {
+        match self {
+            Self::Session(cli) => cli.verbosity,
+            Self::Gc(gc) => gc.verbosity,
+            Self::Attach(attach) => attach.verbosity,
+            Self::Sessions(sessions) => sessions.verbosity,
+            Self::Config(..)
+            | Self::Completion(_)
+            | Self::Complete(_)
+            | Self::Reference(_)
+            | Self::Background(_) => Verbosity::default(),
+        }
+    }
+}
+
+fn help(args: Vec<OsString>, settings: &Settings) -> CliError {
+    let asked = match parse::<Help>(args, settings) {
+        Ok(help) => command(help.word.as_deref()),
+        Err(error) => return error,
+    };
+    let text = asked.map(|asked| settings.apply(asked).render_long_help().to_string());
+    CliError::Information(text.unwrap_or_default())
+}
+
+fn version(args: Vec<OsString>, settings: &Settings) -> CliError {
+    match parse::<Version>(args, settings) {
+        Ok(_) => CliError::Information(Cli::command().render_version()),
+        Err(error) => error,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
+    fn parse(args: &str) -> Result<Invocation, CliError> {
+        Invocation::parse(args.split(' ').map(OsString::from))
+    }
+
+    fn information(args: &str) -> String {
+        match parse(args) {
+            Err(CliError::Information(text)) => text,
+            other => panic!("{args}: {other:?}"),
+        }
+    }
+
     #[test]
-    fn gc_is_a_word_of_its_own_in_the_first_place_only() {
-        let parse = |args: &str| Invocation::parse(args.split(' ').map(OsString::from));
+    fn a_word_is_one_in_the_first_place_only() {
         let Invocation::Gc(gc) = parse("kpexec gc --helper-namespace h -v").unwrap() else {
             panic!("a session");
         };
-        assert!(gc.verbose && gc.cluster.helper_namespace == "h");
+        assert!(gc.verbosity.is_on() && gc.cluster.helper_namespace == "h");
         for session in ["kpexec pod/gc -- id", "kpexec -n x gc -- id", "kpexec web -- gc"] {
             assert!(matches!(parse(session).unwrap(), Invocation::Session(_)), "{session}");
         }
         assert!(parse("kpexec gc web").unwrap_err().to_string().contains("unexpected argument"));
-        for command in [Gc::command(), Attach::command(), Sessions::command()] {
-            command.debug_assert();
-        }
         let Invocation::Attach(attach) = parse("kpexec attach 3f9c-7 -v").unwrap() else {
             panic!("a session");
         };
-        assert!(attach.verbose && attach.session.pod == "kpexec-3f9c");
+        assert!(attach.verbosity.is_on() && attach.session.pod == "kpexec-3f9c");
         assert!(matches!(parse("kpexec sessions").unwrap(), Invocation::Sessions(_)));
+        let Invocation::Completion(shell) = parse("kpexec completion fish").unwrap() else {
+            panic!("a session");
+        };
+        assert_eq!(shell, Shell::Fish);
+    }
+
+    #[test]
+    fn every_word_is_defined_without_contradiction() {
+        for word in WORDS {
+            command(Some(word)).unwrap_or_else(|| panic!("{word}: nothing")).debug_assert();
+        }
+        assert!(command(Some("web")).is_none());
+    }
+
+    #[test]
+    fn help_and_version_are_words_too() {
+        assert_eq!(information("kpexec help"), information("kpexec --help"));
+        assert_eq!(information("kpexec help attach"), information("kpexec attach --help"));
+        let version = information("kpexec version");
+        assert_eq!(version, format!("kpexec {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(version, information("kpexec --version"));
+        let error = parse("kpexec help atach").unwrap_err().to_string();
+        assert!(error.starts_with("invalid value 'atach'"), "{error}");
+    }
+
+    #[test]
+    fn what_may_follow_is_asked_under_two_names() {
+        for asked in ["kpexec __complete -n x web", "/x/kubectl_complete-pexec -n x web"] {
+            let Invocation::Complete(words) = parse(asked).unwrap() else { panic!("{asked}") };
+            assert_eq!(words, ["-n", "x", "web"], "{asked}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::value::{DetachKeys, parse_detach_keys, parse_duration};
+use super::value::{DetachKeys, parse_detach_keys, parse_linger};
 
 /// Heading of the flags about how a session is lived in.
 pub(super) const SESSION: &str = "Session";
@@ -13,12 +13,12 @@ pub(super) const SESSION: &str = "Session";
 #[derive(Debug, Args)]
 #[command(next_help_heading = SESSION)]
 pub struct KeepFlags {
-    /// Keep the command for so long if the connection is lost [default: 0]
+    /// Keep the command for so long if it loses us [default: 0]
     ///
     /// kpexec attach goes on with it, from the byte at which the connection broke;
     /// up to 1 MiB of output is kept for that. Without it a command ends when its
     /// client has gone.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration,
+    #[arg(hide_short_help = true, long, value_name = "DURATION", value_parser = parse_linger,
           conflicts_with_all = ["rm", "tools_root", "save_changes"])]
     pub linger: Option<Duration>,
 }
@@ -27,8 +27,10 @@ pub struct KeepFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = SESSION)]
 pub struct DetachFlags {
-    /// Keys that leave the command running on a terminal, for kpexec attach:
-    /// characters and ctrl-KEY with commas between, or none
-    #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q", value_parser = parse_detach_keys)]
+    /// Keys that leave the command running on a terminal
+    ///
+    /// kpexec attach goes on with it. Characters and ctrl-KEY with commas between, or
+    /// none.
+    #[arg(long, hide_short_help = true, value_name = "KEYS", default_value = "ctrl-p,ctrl-q", value_parser = parse_detach_keys)]
     pub detach_keys: DetachKeys,
 }

@@ -8,25 +8,28 @@ use clap::Args;
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "On the node itself")]
 pub struct LocalFlags {
-    /// Enter a container of this very machine, as root, without an API server
+    /// Enter a container of this machine, without an API server
     ///
-    /// POD is then POD/NAMESPACE or POD/NAMESPACE/CONTAINER, a container's name if
+    /// Needs root. POD is then POD/NAMESPACE or POD/NAMESPACE/CONTAINER, a container's name if
     /// no other has it, or a container's ID, or how it begins.
     #[arg(long, conflicts_with_all = CLUSTER_ONLY)]
     pub local: bool,
 
     /// The node-helper to start [default: the one beside kpexec, or in PATH]
     ///
-    /// KPEXEC_NODE_HELPER names it as well; node-entry lies beside it. KPEXEC_TOOLSET
-    /// names the toolset's folder; else it is /.kpexec, or the folder toolset beside
-    /// the node-helper.
-    #[arg(long, value_name = "PATH", requires = "local")]
+    /// KPEXEC_NODE_HELPER names it as well; node-entry lies beside it.
+    /// KPEXEC_TOOLSET_FOLDER names the toolset's folder; else it is /.kpexec, or the
+    /// folder toolset beside the node-helper.
+    #[arg(long, hide_short_help = true, value_name = "PATH", requires = "local")]
     pub local_helper: Option<PathBuf>,
 }
 
-/// What there is in a cluster only. Those that may come from the environment are
-/// looked at apart: they are set once, for all.
-const CLUSTER_ONLY: [&str; 11] = [
+/// What there is in a cluster only.
+const CLUSTER_ONLY: [&str; 21] = [
+    "ConnectionFlags",
+    "filename",
+    "selector",
+    "pod_running_timeout",
     "namespace",
     "container",
     "context",
@@ -34,19 +37,21 @@ const CLUSTER_ONLY: [&str; 11] = [
     "helper_timeout",
     "helper_ttl",
     "linger",
+    "detach_keys",
+    "share",
     "rm",
     "toolset",
     "tools_image",
     "tools_root",
+    "helper_image",
+    "helper_namespace",
+    "dry_run",
+    "explain",
 ];
-
-/// Flags that are of no use here either, but whose variables do no harm.
-pub(super) const BY_ENVIRONMENT: [(&str, &str); 2] =
-    [("helper_image", "--helper-image <REF>"), ("helper_namespace", "--helper-namespace <NS>")];
 
 #[cfg(test)]
 mod tests {
-    use crate::cli::Cli;
+    use crate::cli::{Cli, Settings};
 
     fn refusal(args: &str) -> Option<String> {
         let args = format!("kpexec --local {args} web/prod -- id");
@@ -57,14 +62,20 @@ mod tests {
     #[test]
     fn what_a_cluster_is_needed_for_is_refused_in_one_line() {
         for flag in [
+            "--pod-running-timeout 5s",
             "-n prod",
             "-c app",
             "--context x",
             "--kubeconfig x",
+            "--as x",
+            "--insecure-skip-tls-verify",
             "--helper-timeout 5s",
             "--helper-ttl 5m",
             "--rm",
             "--linger 5m",
+            "--detach-keys none",
+            "--share",
+            "--share=5m",
             "--toolset full",
             "--tools-image x",
             "--tools-image x --tools-root",
@@ -74,7 +85,20 @@ mod tests {
             let error = refusal(flag).unwrap_or_else(|| panic!("{flag} is taken"));
             assert!(error.contains("cannot be used with") && !error.contains('\n'), "{error}");
         }
+        for flag in ["-f x", "-l a=b"] {
+            let args = format!("kpexec --local {flag} -- id");
+            let cli = Cli::parse_args(args.split_whitespace().map(Into::into));
+            assert!(cli.unwrap_err().to_string().contains("cannot be used with"), "{flag}");
+        }
         assert!(refusal("--seccomp runtime").unwrap().contains("--seccomp=runtime"));
+    }
+
+    #[test]
+    fn what_is_set_for_all_commands_is_not_refused() {
+        let args = "kpexec --local web/prod -- id".split(' ').map(Into::into);
+        let set = [("share", "1"), ("detach-keys", "none"), ("linger", "5m"), ("toolset", "full")];
+        let set = set.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        Cli::parse_with(args, &Settings::from_client(set)).unwrap();
     }
 
     #[test]

@@ -14,9 +14,9 @@ const DEFAULT: Duration = Duration::from_secs(600);
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = CLUSTER)]
 pub struct ShareFlags {
-    /// Keep the connections in a background process, and use them again
+    /// Keep the connections for the next command
     ///
-    /// The next command with --share has no connection to make, and takes some
+    /// A background process does. The next command with --share has no connection to make, and takes some
     /// hundredths of a second. The process is yours alone, holds the kubeconfig's
     /// credentials, and ends when it was not used for TIME (10m), when the
     /// kubeconfig changes, or by kpexec gc. KPEXEC_SHARE=1 is for all commands, 0
@@ -28,7 +28,6 @@ pub struct ShareFlags {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "1",
-        env = "KPEXEC_SHARE",
         value_parser = parse_share,
     )]
     pub share: Option<Share>,
@@ -43,7 +42,10 @@ fn parse_share(text: &str) -> Result<Share, ValueError> {
     match text {
         "" | "0" => Ok(Share(None)),
         "1" => Ok(Share(Some(DEFAULT))),
-        text => parse_duration(text).map(|idle| Share(Some(idle))),
+        text => {
+            let idle = parse_duration(text).map_err(|_| ValueError::NotAShare)?;
+            Ok(Share(Some(idle)))
+        }
     }
 }
 

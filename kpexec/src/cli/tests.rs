@@ -2,6 +2,8 @@
 
 use std::os::unix::ffi::OsStringExt;
 
+use clap::CommandFactory as _;
+
 use super::*;
 
 fn parse(args: &[&str]) -> Result<Cli, CliError> {
@@ -28,7 +30,7 @@ fn flags_stand_before_or_after_the_pod() {
         ["-i", "-t", "web", "-capp", "--", "sh"],
     ] {
         let cli = parse(&args).unwrap();
-        assert!(cli.stdin && cli.tty == 1, "{args:?}");
+        assert!(cli.stdin && cli.tty() == 1, "{args:?}");
         assert_eq!(cli.container.as_deref(), Some("app"));
         assert_eq!(cli.pod.as_deref(), Some("web"));
         assert_eq!(cli.command, ["sh"]);
@@ -36,10 +38,16 @@ fn flags_stand_before_or_after_the_pod() {
 }
 
 #[test]
+fn the_last_of_two_names_counts() {
+    let cli = parse(&["-n", "a", "-c", "b", "-n", "c", "web", "-cd", "--", "id"]).unwrap();
+    assert_eq!((cli.namespace.as_deref(), cli.container.as_deref()), (Some("c"), Some("d")));
+}
+
+#[test]
 fn all_after_the_dashes_is_the_command() {
     let cli = parse(&["web", "--", "ls", "-it", "--", "--help", ""]).unwrap();
     assert_eq!(cli.command, ["ls", "-it", "--", "--help", ""]);
-    assert!(!cli.stdin && cli.tty == 0);
+    assert!(!cli.stdin && cli.tty() == 0);
 
     let latin1 = OsString::from_vec(b"caf\xe9".to_vec());
     let args = ["kpexec", "web", "--", "cat"].map(OsString::from);
@@ -50,8 +58,30 @@ fn all_after_the_dashes_is_the_command() {
 #[test]
 fn a_terminal_can_be_insisted_on() {
     for args in [&["-itt", "web"][..], &["-tti", "web"], &["-it", "-t", "web"]] {
-        assert_eq!(parse(args).unwrap().tty, 2, "{args:?}");
+        assert_eq!(parse(args).unwrap().tty(), 2, "{args:?}");
     }
+}
+
+#[test]
+fn what_is_not_wanted_can_be_said_as_for_kubectl() {
+    for (args, stdin, tty, quiet) in [
+        (&["-i=false"][..], false, 0, false),
+        (&["--stdin=false", "--tty=true"], false, 1, false),
+        (&["--stdin=1", "--tty=F"], true, 0, false),
+        (&["-it=false"], true, 0, false),
+        // As with pflag the last one counts.
+        (&["-it", "-i=false", "-t=false"], false, 0, false),
+        (&["-t=false", "-tti", "-i"], true, 2, false),
+        (&["-q=true", "-itq=false"], true, 1, false),
+        (&["-qit"], true, 1, true),
+        (&["--quiet", "-q"], false, 0, true),
+    ] {
+        let cli = parse(&[args, &["web", "--", "id"]].concat()).unwrap();
+        assert_eq!((cli.stdin, cli.tty(), cli.quiet), (stdin, tty, quiet), "{args:?}");
+        assert_eq!(cli.pod.as_deref(), Some("web"), "{args:?}");
+    }
+    let (what, _) = usage_of(&["-i=maybe", "web", "--", "id"]);
+    assert!(what.ends_with("not true or false"), "{what}");
 }
 
 #[test]
@@ -112,9 +142,15 @@ fn a_missing_part_is_named_with_an_example() {
     for args in [&["web", "--"][..], &["-t", "web"]] {
         assert_eq!(usage_of(args).1, "kpexec -it POD opens a shell", "{args:?}");
     }
+    let (what, hint) = usage_of(&["sesions"]);
+    assert_eq!(what, "a command is required after --");
+    assert_eq!(hint, "kpexec -it POD opens a shell; or did you mean kpexec sessions?");
+    let (what, hint) = usage_of(&["atach", "3f9c-7"]);
+    assert_eq!(what, "unexpected argument '3f9c-7' found");
+    assert_eq!(hint, "did you mean kpexec attach? A pod's command stands after --");
     let (what, hint) = usage_of(&["--context", "ops", "sessions"]);
     assert_eq!(what, "no command for pod sessions is named");
-    assert!(hint.contains("first word: kpexec sessions"), "{hint}");
+    assert_eq!(hint, "sessions comes first otherwise: kpexec sessions [FLAGS]");
     assert_eq!(usage_of(&[]).0, "which pod? None was named");
     assert_eq!(usage_of(&["--", "id"]).0, "which pod? None was named");
 }
@@ -157,7 +193,7 @@ fn mistakes_are_one_line() {
     let (what, hint) = usage_of(&["web", "--cap-ad", "KILL", "--", "id"]);
     assert_eq!(what, "unexpected argument '--cap-ad' found");
     assert_eq!(hint, "did you mean --cap-add?");
-    let (_, hint) = usage_of(&["web", "--as", "alice", "--", "id"]);
+    let (_, hint) = usage_of(&["web", "--ax", "alice", "--", "id"]);
     assert_eq!(hint, "kpexec --help lists the flags");
 
     let (what, hint) = usage_of(&["web", "--profile", "sysadmn", "--", "id"]);
@@ -170,6 +206,43 @@ fn mistakes_are_one_line() {
     assert!(what.ends_with("not of the form NAME=VALUE"), "{what}");
     let (what, _) = usage_of(&["web", "-q", "-v", "--", "id"]);
     assert!(what.contains("cannot be used with") && !what.contains('\n'), "{what}");
+}
+
+#[test]
+fn flags_of_other_tools_are_answered_with_ours() {
+    for (flags, hint) in [
+        (&["-e", "A=1"][..], "--env NAME=VALUE"),
+        (&["-w", "/srv"], "--workdir DIR"),
+        (&["--image=busybox"], "--tools-image"),
+        (&["--privileged"], "--cap-add ALL"),
+        (&["--target", "app"], "-c CONTAINER"),
+        (&["--uid=0"], "--run-as"),
+        (&["--command"], "after --"),
+        (&["-T"], "--tools-image"),
+        (&["-itT"], "--tools-image"),
+        (&["--cnsenter-to", "5"], "--helper-timeout"),
+        (&["--cri=x"], "--cri-socket"),
+        (&["--rm=false"], "--rm takes no value"),
+    ] {
+        let (_, got) = usage_of(&[flags, &["web", "--", "id"]].concat());
+        assert!(got.contains(hint), "{flags:?}: {got}");
+    }
+}
+
+#[test]
+fn a_verb_typed_by_habit_is_no_pod() {
+    for (args, remedy) in [
+        (&["exec", "web", "--", "sh"][..], "leave it out"),
+        (&["-it", "debug", "-c", "app", "web"], "leave it out"),
+        (&["cp", "web:/etc/hosts", "hosts"], "tar copies"),
+    ] {
+        let (what, hint) = usage_of(args);
+        assert!(what.ends_with("is not a word of kpexec's"), "{what}");
+        assert!(hint.starts_with(remedy), "{hint}");
+    }
+    // There may be a pod of that name.
+    assert_eq!(parse(&["exec", "--", "exec", "x"]).unwrap().pod.as_deref(), Some("exec"));
+    assert_eq!(usage_of(&["web", "exec"]).0, "unexpected argument 'exec' found");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Values of flags that are more than text.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -23,6 +24,17 @@ pub struct Escape(pub Option<u8>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DetachKeys(pub Vec<u8>);
 
+impl fmt::Display for DetachKeys {
+    /// As they are typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = |key: &u8| match key {
+            0x20.. => char::from(*key).to_string(),
+            _ => format!("ctrl-{}", char::from(key | 0x40).to_ascii_lowercase()),
+        };
+        f.write_str(&self.0.iter().map(key).collect::<Vec<_>>().join(" "))
+    }
+}
+
 /// What a session is called: `HELPER-NUMBER`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionName {
@@ -44,6 +56,9 @@ pub enum ValueError {
     /// Not a number with a unit we know.
     #[error("not a duration such as 60, 90s, 2m or 1h")]
     NotADuration,
+    /// Neither a duration nor yes or no.
+    #[error("not a duration such as 60, 90s, 2m or 1h; 1 or 0")]
+    NotAShare,
     /// Neither a character nor `none`.
     #[error("not a character, one with ^ before it, or none")]
     NotACharacter,
@@ -56,6 +71,12 @@ pub enum ValueError {
     /// No time at all.
     #[error("must be longer than zero")]
     Zero,
+    /// Neither yes nor no.
+    #[error("not true or false")]
+    NotABool,
+    /// No time at all, in kubectl's words.
+    #[error("must be higher than zero")]
+    NotHigher,
     /// So short that a hiccup of the network would end sessions.
     #[error("must not be shorter than 5s")]
     TooShort,
@@ -129,6 +150,15 @@ pub fn parse_workdir(path: OsString) -> Result<OsString, ValueError> {
     if path.as_bytes().first() == Some(&b'/') { Ok(path) } else { Err(ValueError::NotAbsolute) }
 }
 
+/// What kubectl takes for yes and no: Go's strconv.ParseBool.
+pub fn parse_bool(text: &str) -> Result<bool, ValueError> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(ValueError::NotABool),
+    }
+}
+
 /// Seconds, or a number with its unit; a day at most.
 pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     let (digits, scale) = match text.as_bytes().last() {
@@ -146,6 +176,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
         Some(seconds) if seconds <= 24 * 3600 => Ok(Duration::from_secs(seconds)),
         _ => Err(ValueError::TooLong),
     }
+}
+
+/// The same, or 0 for none.
+pub fn parse_linger(text: &str) -> Result<Duration, ValueError> {
+    if text == "0" { Ok(Duration::ZERO) } else { parse_duration(text) }
 }
 
 /// The same, and long enough for the network to recover from a hiccup.
@@ -179,6 +214,8 @@ mod tests {
         assert_eq!(keys("ctrl-p,ctrl-q"), Some(vec![0x10, 0x11]));
         assert_eq!(keys("a,ctrl-],Z"), Some(vec![b'a', 0x1d, b'Z']));
         assert_eq!(keys("none"), Some(Vec::new()));
+        let shown = |text| parse_detach_keys(text).unwrap().to_string();
+        assert_eq!(shown("ctrl-P,ctrl-q,a,ctrl-]"), "ctrl-p ctrl-q a ctrl-]");
         for text in ["", ",", "ctrl-", "ctrl-pp", "ab", "ctrl-p,", "\u{e9}"] {
             assert_eq!(keys(text), None, "{text:?}");
         }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Files of the container")]
 pub struct ViewFlags {
-    /// What becomes of what the command writes to the container's files
+    /// What becomes of what the command writes
     ///
     /// Of what is mounted while the command runs neither side sees anything. New
     /// entries directly under / are the session's own in any case, and gone with
@@ -26,10 +26,10 @@ pub struct ViewFlags {
     ///
     /// Volumes that are mounted read-only stay so. The container sees what is
     /// written, and cannot write it itself.
-    #[arg(long, conflicts_with_all = ["writes", "save_changes"])]
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["writes", "save_changes"])]
     pub writable: bool,
 
-    /// Save what the command changed as a tar; means --writes=discard
+    /// Save what it changed as a tar; means --writes=discard
     ///
     /// In the form of an OCI image's layer: what was removed is an empty file
     /// .wh.NAME. Owners, modes, times and extended attributes are kept, ACLs are

@@ -48,7 +48,11 @@ pub struct Facts {
     pub end: End,
     /// Address of the API server.
     pub url: String,
-    /// Name of the helper's node, if it is known.
+    /// Namespace of the helper.
+    pub namespace: String,
+    /// Name of its pod.
+    pub helper_pod: String,
+    /// Name of its node, if it is known.
     pub node_name: Option<String>,
     /// The API server.
     pub api_server: ApiServer,
@@ -62,10 +66,12 @@ pub struct Facts {
 
 impl Facts {
     /// Before anything was asked.
-    pub fn new(end: End, url: &str, node: Option<&str>) -> Self {
+    pub fn new(end: End, url: &str, (namespace, pod): (&str, &str), node: Option<&str>) -> Self {
         Self {
             end,
             url: url.to_owned(),
+            namespace: namespace.to_owned(),
+            helper_pod: pod.to_owned(),
             node_name: node.map(str::to_owned),
             api_server: ApiServer::default(),
             pod: Seen::default(),

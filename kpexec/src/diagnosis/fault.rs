@@ -1,6 +1,7 @@
 //! Judges which fault took a session. Pure.
 
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Node, Pod};
+use kpexec_protocol::pod::get_events;
 use thiserror::Error;
 
 use super::facts::{ApiServer, Facts, Helper, Seen};
@@ -15,14 +16,14 @@ const KILLED: i32 = 137;
 #[error("{what}")]
 pub struct Fault {
     what: String,
-    hint: Option<&'static str>,
+    hint: String,
     certain: bool,
 }
 
 impl Fault {
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        self.hint.map(str::to_owned)
+    pub fn hint(&self) -> String {
+        self.hint.clone()
     }
 
     /// Whether more facts could not change it.
@@ -35,14 +36,13 @@ const AGAIN: &str = "the command was ended with its session: run it again";
 const NODE: &str = "kubectl get nodes tells whether the node is back; the command has ended there, \
                     or does so within --keepalive";
 const NETWORK: &str = "the command ends by itself within --keepalive";
-const POD: &str = "kubectl get events in the helpers' namespace may tell by whom";
 const MEMORY: &str = "what is written with --writes=discard counts as the helper's memory";
 
-fn certain(what: impl Into<String>, hint: &'static str) -> Fault {
-    Fault { what: what.into(), hint: Some(hint), certain: true }
+fn certain(what: impl Into<String>, hint: &str) -> Fault {
+    Fault { what: what.into(), hint: hint.to_owned(), certain: true }
 }
 
-fn perhaps(what: impl Into<String>, hint: &'static str) -> Fault {
+fn perhaps(what: impl Into<String>, hint: &str) -> Fault {
     Fault { certain: false, ..certain(what, hint) }
 }
 
@@ -62,14 +62,20 @@ pub fn judge(facts: &Facts) -> Fault {
         ApiServer::Answers => {}
     }
     let of_pod = match &facts.pod {
-        Seen::Gone => Some(certain("the helper pod was deleted or evicted", POD)),
-        Seen::There(pod) => end_of_pod(pod),
+        Seen::Gone => Some(certain("the helper pod was deleted or evicted", &by_whom(facts))),
+        Seen::There(pod) => end_of_pod(facts, pod),
         Seen::Unknown => None,
     };
     of_pod.or_else(|| end_of_node(facts)).unwrap_or_else(|| on_the_way(facts))
 }
 
-fn end_of_pod(pod: &Pod) -> Option<Fault> {
+/// Where to look who has deleted the helper.
+fn by_whom(facts: &Facts) -> String {
+    format!("{} may tell by whom", get_events(&facts.namespace, &facts.helper_pod))
+}
+
+fn end_of_pod(facts: &Facts, pod: &Pod) -> Option<Fault> {
+    let by_whom = &by_whom(facts);
     let status = pod.status.as_ref()?;
     let conditions = status.conditions.iter().flatten();
     // As API-initiated eviction, taints, preemption and the kubelet set it.
@@ -78,14 +84,14 @@ fn end_of_pod(pod: &Pod) -> Option<Fault> {
         .find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
     if let Some(disruption) = disruption {
         let why = text(disruption.reason.as_deref(), disruption.message.as_deref());
-        return Some(certain(format!("the helper pod was evicted{why}"), POD));
+        return Some(certain(format!("the helper pod was evicted{why}"), by_whom));
     }
     if pod.metadata.deletion_timestamp.is_some() {
-        return Some(certain("the helper pod was deleted", POD));
+        return Some(certain("the helper pod was deleted", by_whom));
     }
     if status.reason.is_some() {
         let why = text(status.reason.as_deref(), status.message.as_deref());
-        return Some(certain(format!("the helper pod was ended{why}"), POD));
+        return Some(certain(format!("the helper pod was ended{why}"), by_whom));
     }
     let containers = status.container_statuses.iter().flatten();
     let helper = containers.into_iter().find(|container| container.name == CONTAINER)?;
@@ -116,7 +122,8 @@ fn end_of_node(facts: &Facts) -> Option<Fault> {
     }
 }
 
-fn not_ready(node: &Node) -> Option<String> {
+/// Why a node is not Ready, with a colon in front, if it is not.
+pub fn not_ready(node: &Node) -> Option<String> {
     let conditions = node.status.as_ref()?.conditions.iter().flatten();
     let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready")?;
     let why = || text(ready.reason.as_deref(), ready.message.as_deref());

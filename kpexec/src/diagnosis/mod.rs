@@ -11,7 +11,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::cluster::Cluster;
 use crate::transport::{Dialer, End};
@@ -51,7 +51,7 @@ pub async fn diagnose(end: End, scene: &Scene<'_>) -> Fault {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let dialer = Dialer::new(cluster, namespace, helper, PATIENCE);
-    let mut facts = Facts::new(end, &cluster.url, node);
+    let mut facts = Facts::new(end, &cluster.url, (namespace, helper), node);
     let mut asked = std::pin::pin!(ask(&dialer));
     let (mut known, mut pause) = (false, Duration::ZERO);
     loop {
@@ -77,6 +77,13 @@ pub async fn diagnose(end: End, scene: &Scene<'_>) -> Fault {
     }
     tracing::debug!(?facts, "lost");
     fault::judge(&facts)
+}
+
+/// What is wrong with the node on which a helper does not start, if anything is.
+pub async fn unready(cluster: &Cluster, node: &str) -> Option<String> {
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let found = timeout(PATIENCE, nodes.get(node)).await.ok()?.ok()?;
+    fault::not_ready(&found).map(|why| format!("the node is not Ready{why}"))
 }
 
 async fn get(nodes: &Api<Node>, name: Option<&str>) -> Option<kube::Result<Node>> {

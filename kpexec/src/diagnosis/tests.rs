@@ -12,6 +12,9 @@ use crate::transport::End;
 
 const URL: &str = "https://10.0.0.1:6443";
 
+/// Namespace and name of its pod.
+const HELPER: (&str, &str) = ("ops", "kpexec-1");
+
 fn refused(code: u16, message: &str) -> ApiError {
     let status = Status { code, message: message.into(), ..Status::default() };
     ApiError::Refused(status.boxed())
@@ -49,7 +52,7 @@ fn ready_node() -> Node {
 
 /// Everything looks well but for what the test changes.
 fn facts(end: End, helper: Helper) -> Facts {
-    let mut facts = Facts::new(end, URL, Some("node7"));
+    let mut facts = Facts::new(end, URL, HELPER, Some("node7"));
     facts.note_pod(Ok(pod(running())));
     facts.note_node(Ok(ready_node()));
     facts.helper = helper;
@@ -58,7 +61,7 @@ fn facts(end: End, helper: Helper) -> Facts {
 
 fn told(facts: &Facts) -> String {
     let fault = judge(facts);
-    assert!(fault.hint().is_some(), "{fault}");
+    assert!(!fault.hint().is_empty(), "{fault}");
     fault.to_string()
 }
 
@@ -71,7 +74,7 @@ fn of_pod(status: Value) -> Fault {
 
 #[test]
 fn before_anything_is_known_nothing_answers() {
-    let fault = judge(&Facts::new(cut(), URL, Some("node7")));
+    let fault = judge(&Facts::new(cut(), URL, HELPER, Some("node7")));
     let expected = "the network is cut: the API server https://10.0.0.1:6443 does not answer";
     assert_eq!((fault.to_string().as_str(), fault.is_certain()), (expected, false));
 }
@@ -92,7 +95,7 @@ fn an_api_server_that_is_away_is_told_in_the_systems_words() {
 
 #[test]
 fn a_refusal_of_the_api_server_is_an_answer() {
-    let mut facts = Facts::new(cut(), URL, Some("node7"));
+    let mut facts = Facts::new(cut(), URL, HELPER, Some("node7"));
     facts.note_pod(Err(refused(403, "pods is forbidden")));
     facts.note_node(Err(refused(403, "nodes is forbidden")));
     assert_eq!(told(&facts), "node node7 does not answer: its network is cut, or it is gone");
@@ -104,6 +107,8 @@ fn a_pod_that_is_gone_was_deleted_or_evicted() {
     let mut facts = facts(cut(), Helper::Silent);
     facts.note_pod(Err(refused(404, "pods \"kpexec-1\" not found")));
     assert_eq!(told(&facts), "the helper pod was deleted or evicted");
+    let events = "kubectl get events -n ops --field-selector involvedObject.name=kpexec-1";
+    assert_eq!(judge(&facts).hint(), format!("{events} may tell by whom"));
     let deleted: Pod = serde_json::from_value(json!({
         "metadata": {"deletionTimestamp": "2026-11-26T03:00:00Z"}, "status": running()}))
     .unwrap();
@@ -209,7 +214,7 @@ fn a_helper_that_answers_again_lost_a_process_or_a_connection() {
 
 #[test]
 fn a_node_that_is_not_known_is_the_one_of_the_pod() {
-    let mut facts = Facts::new(cut(), URL, None);
+    let mut facts = Facts::new(cut(), URL, HELPER, None);
     facts.note_pod(Err(refused(403, "pods is forbidden")));
     facts.helper = Helper::Fails("dial tcp 10.0.0.7:10250: connect: connection refused".into());
     assert_eq!(told(&facts), "the kubelet of its node was restarted or is gone");

@@ -124,9 +124,10 @@ impl HelperPod {
     }
 
     /// Deletes a pod that nobody can use, if it is we who have made it.
-    pub async fn delete_made(&mut self) -> Result<(), CleanupError> {
-        let Creation::Done(Created::Ours(uid)) = &self.creation else { return Ok(()) };
-        self.delete_failed(uid.clone().as_deref()).await
+    pub async fn delete_made(&mut self) {
+        if let Creation::Done(Created::Ours(uid)) = &self.creation {
+            self.delete_failed(uid.clone()).await;
+        }
     }
 
     /// Deletes the pod if it is ours, within a few seconds or not at all.
@@ -157,10 +158,14 @@ impl HelperPod {
         }
     }
 
-    /// Deletes the pod that has this UID, whoever made it: it is of no use.
-    pub async fn delete_failed(&self, uid: Option<&str>) -> Result<(), CleanupError> {
-        let deleted = timeout(PATIENCE, self.try_delete(uid)).await;
-        deleted.unwrap_or_else(|_| Err(CleanupError::TimedOut { pod: self.name().to_owned() }))
+    /// Deletes the pod that has this UID, whoever made it: it is of no use. Says
+    /// whether it is gone; if not, [`HelperPod::delete`] tries again and says why.
+    pub async fn delete_failed(&mut self, uid: Option<String>) -> bool {
+        let deleted = timeout(PATIENCE, self.try_delete(uid.as_deref())).await;
+        tracing::debug!(?deleted, "helper pod {} is of no use", self.name());
+        let gone = matches!(deleted, Ok(Ok(())));
+        self.creation = if gone { Creation::Gone } else { Creation::Done(Created::Ours(uid)) };
+        gone
     }
 
     async fn try_delete(&self, uid: Option<&str>) -> Result<(), CleanupError> {

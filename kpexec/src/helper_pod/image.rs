@@ -33,26 +33,25 @@ impl ImageError {
 }
 
 /// The image with this toolset. `image` is the standard one, from wherever it
-/// is known; `variable` reads the environment.
+/// is known; `set` is what the user has set of others.
 pub fn helper_image(
     toolset: Toolset,
     image: Option<&str>,
-    variable: impl Fn(&str) -> Option<String>,
+    set: impl Fn(&str) -> Option<String>,
 ) -> Result<String, ImageError> {
-    let set = |value: &String| !value.is_empty();
     let image = || image.filter(|image| !image.is_empty()).ok_or(ImageError::None);
-    let (toolset, name) = match toolset {
+    let (toolset, key, variable) = match toolset {
         Toolset::Standard => return image().map(str::to_owned),
-        Toolset::Minimal => ("minimal", "KPEXEC_HELPER_IMAGE_MINIMAL"),
-        Toolset::Full => ("full", "KPEXEC_HELPER_IMAGE_FULL"),
+        Toolset::Minimal => ("minimal", "helper-image-minimal", "KPEXEC_HELPER_IMAGE_MINIMAL"),
+        Toolset::Full => ("full", "helper-image-full", "KPEXEC_HELPER_IMAGE_FULL"),
     };
-    if let Some(named) = variable(name).filter(set) {
+    if let Some(named) = set(key).filter(|named| !named.is_empty()) {
         return Ok(named);
     }
     let image = image()?;
     match with_tag(image, toolset) {
         Some(sister) => Ok(sister),
-        None => Err(ImageError::Pinned { toolset, image: image.to_owned(), variable: name }),
+        None => Err(ImageError::Pinned { toolset, image: image.to_owned(), variable }),
     }
 }
 
@@ -109,9 +108,9 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_of_its_own_comes_first() {
-        let variable = |name: &str| (name == "KPEXEC_HELPER_IMAGE_FULL").then(|| "mine".to_owned());
-        let of = |toolset, image| helper_image(toolset, image, variable);
+    fn one_that_is_set_for_it_comes_first() {
+        let set = |key: &str| (key == "helper-image-full").then(|| "mine".to_owned());
+        let of = |toolset, image| helper_image(toolset, image, set);
         assert_eq!(of(Toolset::Full, Some("h:1")).unwrap(), "mine");
         assert_eq!(of(Toolset::Full, None).unwrap(), "mine");
         assert_eq!(of(Toolset::Minimal, Some("h:1")).unwrap(), "h:1-minimal");

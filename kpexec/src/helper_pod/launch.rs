@@ -11,6 +11,8 @@ use kube::runtime::watcher::{self, Event as Watched, watcher};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::admission;
+use super::phases::{Phases, phases};
 use super::spec::PROGRAM;
 use super::verdict::{Verdict, judge};
 use crate::api_error::ApiError;
@@ -73,6 +75,39 @@ pub enum LaunchError {
     Interrupted(#[source] tokio::task::JoinError),
 }
 
+/// What the kubelet says of an image that cannot be pulled at this moment: its
+/// reasons (pkg/kubelet/images/types.go and the CRI's own,
+/// k8s.io/cri-api/pkg/errors) and the words of its events.
+const NOT_PULLED: [&str; 5] =
+    ["ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "pull image", "Back-off pulling"];
+
+/// And of one that is being pulled.
+const PULLING: [&str; 1] = ["Pulling image"];
+
+/// What it says of one that is the wrong one, and where the runtime does not find
+/// our program in it.
+const IMAGE: [&str; 7] = [
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "SignatureValidationFailed",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    PROGRAM,
+];
+
+fn says(reason: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| reason.contains(word))
+}
+
+/// What names the image that a reason is about.
+fn image(reason: &str) -> String {
+    if reason.starts_with(TOOLS) {
+        return "--tools-image names the image of that container".into();
+    }
+    "--helper-image or KPEXEC_HELPER_IMAGE names the image".into()
+}
+
 impl LaunchError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
@@ -80,18 +115,23 @@ impl LaunchError {
             Self::Create { source, namespace, .. } if source.code() == Some(404) => Some(format!(
                 "namespace {namespace} is missing; create it with: kubectl apply -f manifests/"
             )),
-            Self::Create { source, .. } => source.hint(),
-            Self::Failed { reason, .. } if reason.starts_with(TOOLS) => {
-                Some("--tools-image names the image of that container".into())
+            Self::Create { source, namespace, .. } => {
+                source.hint().or_else(|| admission::hint(&source.to_string(), namespace))
             }
-            Self::Failed { reason, .. } if reason.contains("Image") || reason.contains(PROGRAM) => {
-                Some("--helper-image or KPEXEC_HELPER_IMAGE names the image".into())
+            Self::Failed { reason, .. } if reason.starts_with(TOOLS) || says(reason, &IMAGE) => {
+                Some(image(reason))
             }
             Self::Failed { reason, .. } if reason.contains("apply caps") => {
                 Some("the node cannot give all these capabilities; add those you need".into())
             }
-            Self::TimedOut { reason: Some(reason), .. } if reason.contains("Pull") => {
+            Self::TimedOut { reason: Some(reason), .. } if says(reason, &NOT_PULLED) => {
+                Some("is its name right, and its registry up? --helper-timeout waits longer".into())
+            }
+            Self::TimedOut { reason: Some(reason), .. } if says(reason, &PULLING) => {
                 Some("--helper-timeout waits longer: it covers pulling the images".into())
+            }
+            Self::TimedOut { reason: Some(reason), .. } if says(reason, &IMAGE) => {
+                Some(image(reason))
             }
             Self::TimedOut { .. } => {
                 Some("is the node Ready? --helper-timeout waits longer".into())
@@ -113,6 +153,22 @@ impl LaunchError {
     pub fn or_reason(mut self, known: Option<String>) -> Self {
         if let Self::TimedOut { reason, .. } = &mut self {
             *reason = reason.take().or(known);
+        }
+        self
+    }
+
+    /// Counts from the beginning: what was done before took time, too.
+    pub fn in_all(mut self, timeout: Duration) -> Self {
+        if let Self::TimedOut { after, .. } = &mut self {
+            *after = timeout;
+        }
+        self
+    }
+
+    /// Adds what is wrong with the node, before all else that is known.
+    pub fn on_node(mut self, fault: String) -> Self {
+        if let Self::TimedOut { reason, .. } = &mut self {
+            *reason = Some(fault);
         }
         self
     }
@@ -156,6 +212,30 @@ pub async fn create(cluster: &Cluster, pod: &Pod, shared: bool) -> Result<Create
     }
 }
 
+/// Has the API server do all that it does to create the pod, but for the last step;
+/// gives what it would be. `None`: others have made one of that name, which is shared.
+pub async fn rehearse(
+    cluster: &Cluster,
+    pod: &Pod,
+    shared: bool,
+) -> Result<Option<Pod>, LaunchError> {
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
+    match api.create(&parameters, pod).await.map_err(|error| cluster.error(error)) {
+        Ok(mut made) => {
+            // For programs; kubectl leaves it out, too.
+            made.metadata.managed_fields = None;
+            Ok(Some(made))
+        }
+        Err(error) if shared && error.code() == Some(409) => Ok(None),
+        Err(source) => {
+            let pod = pod.metadata.name.clone().unwrap_or_default();
+            Err(LaunchError::Create { pod, namespace, repeated: false, source })
+        }
+    }
+}
+
 /// One thing seen of the pod.
 enum Sighting {
     Pod(Box<Pod>),
@@ -164,13 +244,15 @@ enum Sighting {
 }
 
 /// Ends with the reason once the pod is known not to start, or time is up.
-/// Never ends well: that the helper runs is seen by talking to it.
+/// Never ends well: that the helper runs is seen by talking to it. Meanwhile what
+/// the pod goes through is told.
 pub async fn watch_for_failure(
     cluster: &Cluster,
     namespace: &str,
     pod: &str,
     node: &str,
     after: Duration,
+    told: &Phases,
 ) -> LaunchError {
     let deadline = Instant::now() + after;
     sleep(FIRST_LOOK.min(after)).await;
@@ -186,6 +268,9 @@ pub async fn watch_for_failure(
                 tokio::time::sleep_until(deadline).await;
                 break;
             }
+        }
+        if seen.metadata.uid.is_some() {
+            told.tell(node, phases(&seen, &events));
         }
         match judge(&seen, &events) {
             Verdict::Failed(reason) => {

@@ -23,7 +23,7 @@ use crate::user::User;
 /// Name of the container with the helper in it.
 pub const CONTAINER: &str = "helper";
 /// The program in the helper image.
-pub const PROGRAM: &str = "/node-helper";
+pub(super) const PROGRAM: &str = "/node-helper";
 
 /// Longest life of a helper, enforced by the kubelet even if kpexec was killed
 /// and the API server is gone: longer than a session at a prompt, short enough
@@ -56,7 +56,7 @@ pub struct HelperSpec<'a> {
 }
 
 /// The label with the user's hash.
-pub const USER_LABEL: &str = "kpexec.io/user";
+pub(super) const USER_LABEL: &str = "kpexec.io/user";
 
 impl HelperSpec<'_> {
     /// Makes the pod.
@@ -116,13 +116,18 @@ impl HelperSpec<'_> {
             value: Some(self.cri_socket.into()),
             ..EnvVar::default()
         };
+        let own_name = EnvVar {
+            name: pod::HELPER_POD.into(),
+            value: Some(format!("{}/{}", self.namespace, self.name)),
+            ..EnvVar::default()
+        };
         let tools = self.tools_image;
         let idle = self.shared_for.map(|time| EnvVar {
             name: pod::IDLE_SECONDS.into(),
             value: Some(time.as_secs().to_string()),
             ..EnvVar::default()
         });
-        let env = [socket].into_iter().chain(tools.map(|_| tools::pod_uid())).chain(idle);
+        let env = [socket, own_name].into_iter().chain(tools.map(|_| tools::pod_uid())).chain(idle);
         Container {
             name: CONTAINER.into(),
             image: Some(self.image.to_owned()),

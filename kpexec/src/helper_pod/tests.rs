@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::cleanup::{CleanupError, HelperPod, Sharing};
 use super::launch::{Created, LaunchError, create, watch_for_failure};
+use super::phases::Phases;
 use crate::cluster::Cluster;
 
 type Log = Arc<Mutex<Vec<String>>>;
@@ -46,7 +47,15 @@ fn cluster(
         }
     });
     let client = kube::Client::new(service, "default");
-    (Cluster { client, namespace: "default".into(), url: "https://test".into() }, log)
+    (
+        Cluster {
+            client,
+            namespace: "default".into(),
+            url: "https://test".into(),
+            certificate_end: None,
+        },
+        log,
+    )
 }
 
 fn pod() -> Pod {
@@ -198,7 +207,8 @@ async fn without_the_right_to_watch_only_the_time_limit_ends_the_wait() {
     let (cluster, _) = cluster(|_, _| (403, "cannot watch"), Duration::ZERO);
     let limit = Duration::from_secs(60);
     let before = tokio::time::Instant::now();
-    let error = watch_for_failure(&cluster, "kpexec", "kpexec-1", "node7", limit).await;
+    let error =
+        watch_for_failure(&cluster, "kpexec", "kpexec-1", "node7", limit, &Phases::default()).await;
     assert!(before.elapsed() >= limit);
     assert_eq!(
         error.to_string(),
@@ -207,22 +217,48 @@ async fn without_the_right_to_watch_only_the_time_limit_ends_the_wait() {
 }
 
 #[test]
-fn who_waits_for_a_pull_is_told_how_to_wait_longer() {
-    let hint = |reason: Option<&str>| {
-        let reason = reason.map(str::to_owned);
-        let (pod, node) = ("kpexec-1".into(), "node1".into());
-        LaunchError::TimedOut { pod, node, after: Duration::from_secs(60), reason }.hint().unwrap()
-    };
-    // What the kubelets of containerd and CRI-O nodes say.
-    for reason in [
-        "Pulling image \"r/x:1\"",
-        "container tools: ErrImagePull: dial tcp: lookup r: no such host",
-        "container tools: ImagePullBackOff: Back-off pulling image \"r/x:1\"",
+fn each_reason_of_the_kubelet_has_its_hint() {
+    let [wait, ready] = ["--helper-timeout waits longer: it covers", "is the node Ready?"];
+    let pull = "is its name right, and its registry up?";
+    let [helper, tools] = ["--helper-image or", "--tools-image names"];
+    // What the kubelets of containerd and CRI-O nodes say, while it may start.
+    for (reason, expected) in [
+        (None, ready),
+        (Some("FailedCreatePodSandBox: plugin failed"), ready),
+        (Some("CreateContainerConfigError: no secret"), ready),
+        (Some("Pulling image \"r/x:1\""), wait),
+        (Some("Failed: Failed to pull image \"r/x:1\": i/o timeout"), pull),
+        (Some("BackOff: Back-off pulling image \"r/x:1\""), pull),
+        (Some("ErrImagePull: dial tcp: lookup r: no such host"), pull),
+        (Some("container tools: ErrImagePull: dial tcp: lookup r: no such host"), pull),
+        (Some("container tools: ImagePullBackOff: Back-off pulling image \"r/x:1\""), pull),
+        (Some("RegistryUnavailable: image pull failed for r/x:1: pinging r: refused"), pull),
+        (Some("ImageInspectError: Failed to inspect image \"x\": short name"), helper),
+        (Some("container tools: ImageInspectError: short name"), tools),
     ] {
-        let hint = hint(Some(reason));
-        assert!(hint.contains("pull") && hint.contains("--helper-timeout"), "{reason}: {hint}");
+        let reason = reason.map(str::to_owned);
+        let (pod, node, after) = ("kpexec-1".into(), "node1".into(), Duration::from_secs(60));
+        let error = LaunchError::TimedOut { pod, node, after, reason };
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.starts_with(expected), "{error}: {hint}");
     }
-    for reason in [None, Some("FailedCreatePodSandBox: plugin failed")] {
-        assert!(hint(reason).contains("Ready"), "{reason:?}");
+    // And when it never will.
+    for (reason, expected) in [
+        ("InvalidImageName: bad", helper),
+        ("ErrImageNeverPull: it is not there", helper),
+        ("SignatureValidationFailed: image pull failed for r/x:1", helper),
+        ("ErrImagePull: r/x:1: not found", helper),
+        ("ImagePullBackOff: manifest unknown", helper),
+        ("it ended with exit code 128 (StartError: exec: \"/node-helper\": no such file)", helper),
+        ("container tools: SignatureValidationFailed: x", tools),
+        ("container tools ended with exit code 128 (StartError)", tools),
+        ("CreateContainerError: apply caps: not permitted", "the node cannot give"),
+        ("OutOfcpu: too much", ""),
+    ] {
+        let (pod, node) = ("kpexec-1".into(), "node1".into());
+        let error = LaunchError::Failed { pod, uid: None, node, reason: reason.into() };
+        let hint = error.hint().unwrap_or_default();
+        let right = if expected.is_empty() { hint.is_empty() } else { hint.starts_with(expected) };
+        assert!(right, "{error}: {hint}");
     }
 }

@@ -76,7 +76,10 @@ fn waiting(container: &ContainerStatus) -> Option<Verdict> {
     let text = sentence(Some(reason), Some(message)).unwrap_or_default();
     let text = sentence(named(container).as_deref(), Some(&text)).unwrap_or_default();
     Some(match reason {
-        "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerError" => Verdict::Failed(text),
+        "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "SignatureValidationFailed"
+        | "CreateContainerError" => Verdict::Failed(text),
         "ErrImagePull" | "ImagePullBackOff" if is_final_pull_error(message) => {
             Verdict::Failed(text)
         }
@@ -92,9 +95,17 @@ fn is_final_pull_error(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     // The words of containerd, CRI-O and the registries behind them. "no such
     // host" is DNS, which may recover, and must not match "not found".
-    ["not found", "manifest unknown", "name unknown", "does not exist", "denied", "unauthorized"]
-        .iter()
-        .any(|words| message.contains(words))
+    [
+        "not found",
+        "manifest unknown",
+        "name unknown",
+        "does not exist",
+        "denied",
+        "unauthorized",
+        "signature validation failed",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
 }
 
 fn by_event(event: &Event) -> Verdict {
@@ -187,6 +198,7 @@ mod tests {
             "failed to pull and unpack image \"r/x:1\": failed to resolve reference \"r/x:1\": r/x:1: not found",
             "Back-off pulling image \"r/x:1\": ErrImagePull: reading manifest 1 in r/x: manifest unknown",
             "pull access denied, repository does not exist or may require authorization",
+            "Back-off pulling image \"r/x:1\": SignatureValidationFailed: image pull failed for r/x:1 because the signature validation failed: no signature",
         ] {
             for reason in ["ErrImagePull", "ImagePullBackOff"] {
                 let expected = failed(&format!("{reason}: {message}"));
@@ -208,7 +220,9 @@ mod tests {
 
     #[test]
     fn some_reasons_are_always_final() {
-        assert_eq!(waiting_for("InvalidImageName", "bad"), failed("InvalidImageName: bad"));
+        for reason in ["InvalidImageName", "ErrImageNeverPull", "SignatureValidationFailed"] {
+            assert_eq!(waiting_for(reason, "bad"), failed(&format!("{reason}: bad")));
+        }
         assert_eq!(waiting_for("CreateContainerError", ""), failed("CreateContainerError"));
     }
 

@@ -4,7 +4,7 @@
 mod place;
 mod spawn;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kpexec_protocol::client_message::Kind;
 use kpexec_protocol::{Found, Terminal};
@@ -62,7 +62,7 @@ impl LocalError {
 }
 
 const NO_TOOLSET: &str = "no toolset on this node, only the container's own programs: \
-     KPEXEC_TOOLSET names its folder";
+     KPEXEC_TOOLSET_FOLDER names its folder";
 
 /// Runs the command; gives its exit code.
 pub async fn run(cli: Cli) -> Result<u8, RunError> {
@@ -88,11 +88,20 @@ pub async fn run(cli: Cli) -> Result<u8, RunError> {
     if matches!(result, Err(RunError::Session(SessionError::Lost(_)))) {
         place.sweep();
     }
-    show_log(&log, cli.verbose, &result);
+    show_log(&log, cli.verbosity.is_on(), &result);
     if tty {
         terminal::discard_input();
     }
     result
+}
+
+/// The running containers of this machine, each as POD/NAMESPACE/CONTAINER; none where
+/// they cannot be known.
+pub async fn containers(helper: Option<&Path>, cri_socket: Option<&str>) -> Option<Vec<String>> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    Place::find(helper, cri_socket).ok()?.containers().await.ok()
 }
 
 struct Work<'a> {
@@ -115,7 +124,7 @@ impl Work<'_> {
         let (mut session, target) = started?;
         session.changes = changes;
         let tty = self.terminal.is_some();
-        announce(&target, &session.started, self.cli, tty);
+        announce(&target, &session.started, self.cli, tty, false);
         // Nobody could keep it.
         Here::new(self.cli, tty, None).attend(session, signals).await
     }

@@ -4,7 +4,6 @@
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -27,7 +26,9 @@ impl Place {
         let mut command = self.command(pod::LOCAL).map_err(failed)?;
         command.arg(keepalive.as_secs().to_string());
         command.env(pod::CRI_SOCKET, &self.cri_socket);
-        command.env(pod::TOOLSET, self.toolset.as_deref().unwrap_or(Path::new("")));
+        // It is started elsewhere.
+        let toolset = self.toolset.as_deref().map(std::path::absolute).transpose();
+        command.env(pod::TOOLSET, toolset.map_err(failed)?.unwrap_or_default());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(failed)?;
         let stream = stream(&mut child).map_err(failed)?;
@@ -46,6 +47,14 @@ impl Place {
     pub fn sweep(&self) {
         let status = self.command(pod::SWEEP).and_then(|mut command| command.status());
         tracing::debug!(?status, "swept up");
+    }
+
+    /// The running containers of this machine, each as POD/NAMESPACE/CONTAINER.
+    pub async fn containers(&self) -> io::Result<Vec<String>> {
+        let mut command = tokio::process::Command::from(self.command(pod::CONTAINERS)?);
+        command.env(pod::CRI_SOCKET, &self.cri_socket).stderr(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await?;
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
     /// In a process group of its own: the keys that end us at the terminal are
@@ -101,9 +110,12 @@ mod tests {
     fn helper(script: &str) -> (tempfile::TempDir, Place) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node-helper");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&path, mode).unwrap();
+        let text = folder.path().join("script");
+        std::fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // Written by another process: a fork of another thread would keep it open for
+        // writing, and what is open so cannot be executed (ETXTBSY).
+        let mut install = std::process::Command::new("install");
+        assert!(install.arg(&text).arg(&path).status().unwrap().success());
         let place = Place { helper: path, toolset: None, cri_socket: "/x.sock".into() };
         (folder, place)
     }
@@ -114,12 +126,29 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_told_where_things_are_and_nothing_else() {
-        let (_folder, place) = helper("echo $1,$KPEXEC_CRI_SOCKET,${KPEXEC_TOOLSET-x},$HOME,$PWD");
+        let (_folder, place) =
+            helper("echo $1,$KPEXEC_CRI_SOCKET,${KPEXEC_TOOLSET_FOLDER-x},$HOME,$PWD");
         let (mut link, mut stream) = place.start_helper(Duration::from_secs(30)).unwrap();
         let mut said = String::new();
         stream.read_to_string(&mut said).await.unwrap();
         assert_eq!(said, "serve,/x.sock,,,/\n");
         assert_eq!(end(&mut link).await, End::Success);
+
+        let place = Place { toolset: Some("tools".into()), ..place };
+        let (_link, mut stream) = place.start_helper(Duration::from_secs(30)).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(said, format!("serve,/x.sock,{}/tools,,/\n", here.display()));
+    }
+
+    #[tokio::test]
+    async fn it_lists_the_containers() {
+        let (_folder, place) = helper("echo $1/$KPEXEC_CRI_SOCKET; echo b; echo c >&2");
+        assert_eq!(place.containers().await.unwrap(), ["containers//x.sock", "b"]);
+        // One of another version says how to use it.
+        let (_folder, place) = helper("echo usage >&2; exit 125");
+        assert_eq!(place.containers().await.unwrap(), [""; 0]);
     }
 
     #[tokio::test]

@@ -1,8 +1,13 @@
 //! How much of a session's output has been put out here, in a file, so that a
-//! client that comes after this one goes on behind it, however this one ended.
-//! What cannot be written or read costs nothing but repeated output.
+//! client that comes after this one goes on behind it, however this one ended; and
+//! how the terminal was then. What cannot be written or read costs nothing but
+//! repeated output, and a terminal that is as any other.
+//!
+//! The file has three numbers: the bytes put out, those after which the terminal
+//! was so, and how long that is. What makes it so follows.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -18,6 +23,18 @@ const OLDEST: Duration = Duration::from_secs(24 * 3600);
 /// A number in all its digits, so that each write replaces the one before.
 const DIGITS: usize = 20;
 
+/// How much is noted of a terminal at most, in bytes; no program sets so much.
+const SCREEN: usize = 1 << 16;
+
+/// What is in the file.
+#[derive(Debug, PartialEq, Eq)]
+struct Noted {
+    /// How many bytes were put out.
+    bytes: u64,
+    /// What makes a terminal as the session had it, and behind how many of them.
+    screen: Option<(u64, Vec<u8>)>,
+}
+
 /// The file of one session.
 #[derive(Debug)]
 pub struct Progress {
@@ -32,6 +49,17 @@ impl Progress {
         Self::open_in(&folder()?, session)
     }
 
+    /// How many bytes an earlier client has put out, if there was one here. Leaves
+    /// nothing of a session that does not exist.
+    pub fn bytes_of(session: &str) -> Option<u64> {
+        Self::bytes_in(&folder()?, session)
+    }
+
+    fn bytes_in(folder: &Path, session: &str) -> Option<u64> {
+        let there = folder.join(session).symlink_metadata().is_ok();
+        Some(there.then(|| Self::open_in(folder, session))??.read()?.bytes)
+    }
+
     fn open_in(folder: &Path, session: &str) -> Option<Self> {
         let folder = Folder::at(folder.to_owned());
         let folder =
@@ -44,17 +72,56 @@ impl Progress {
         Some(Self { folder, name: session.to_owned(), file })
     }
 
-    /// How many bytes an earlier client has put out, if there was one here.
-    pub fn bytes(&self) -> Option<u64> {
-        let mut digits = [0; DIGITS];
-        self.file.read_exact_at(&mut digits, 0).ok()?;
-        std::str::from_utf8(&digits).ok()?.parse().ok()
+    fn read(&self) -> Option<Noted> {
+        let (mut file, mut noted) = (&self.file, Vec::new());
+        file.rewind().ok()?;
+        file.take((3 * DIGITS + SCREEN) as u64).read_to_end(&mut noted).ok()?;
+        let number = |place: usize| -> Option<u64> {
+            let digits = noted.get(place * DIGITS..(place + 1) * DIGITS)?;
+            std::str::from_utf8(digits).ok()?.parse().ok()
+        };
+        let screen = || {
+            let length = usize::try_from(number(2)?).ok()?;
+            Some((number(1)?, noted.get(3 * DIGITS..)?.get(..length)?.to_vec()))
+        };
+        Some(Noted { bytes: number(0)?, screen: screen() })
     }
 
-    /// So many have been.
+    /// What makes a terminal as the session had it, for who goes on behind so many
+    /// bytes. What is of before them is not true any more; what is of after them
+    /// will be, whatever they do.
+    pub fn screen(&self, bytes: u64) -> Vec<u8> {
+        let known = self.read().and_then(|noted| noted.screen);
+        known.filter(|(at, _)| *at >= bytes).map(|(_, screen)| screen).unwrap_or_default()
+    }
+
+    /// A session begins, or goes on, behind so many bytes.
+    pub fn begin(&self, bytes: u64, again: bool) {
+        if !again {
+            // What another session of the same name has left there.
+            let _lost = self.file.set_len(0);
+        }
+        self.set(bytes);
+    }
+
+    /// So many have been put out.
     pub fn set(&self, bytes: u64) {
+        self.write(&format!("{bytes:0DIGITS$}").into_bytes());
+    }
+
+    /// So many have been, and this makes a terminal as it is now.
+    pub fn set_screen(&self, bytes: u64, screen: &[u8]) {
+        let screen = if screen.len() > SCREEN { b"" } else { screen };
+        let numbers = [bytes, bytes, screen.len() as u64];
+        let mut record: Vec<u8> =
+            numbers.iter().flat_map(|number| format!("{number:0DIGITS$}").into_bytes()).collect();
+        record.extend_from_slice(screen);
+        self.write(&record);
+    }
+
+    fn write(&self, record: &[u8]) {
         // A full disk: a later client repeats what came since.
-        let _lost = self.file.write_all_at(format!("{bytes:0DIGITS$}").as_bytes(), 0);
+        let _lost = self.file.write_all_at(record, 0);
     }
 
     /// The session has ended.
@@ -97,14 +164,58 @@ mod tests {
     #[test]
     fn the_next_client_knows_what_the_one_before_has_shown() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Progress::open_in(&folder.path().join("new/sessions"), "3f9c-7").unwrap();
+        let folder = folder.path().join("new/sessions");
+        let open = || Progress::open_in(&folder, "3f9c-7").unwrap();
         let first = open();
-        assert_eq!(first.bytes(), None);
-        first.set(9);
+        assert_eq!(first.read(), None);
+        first.begin(9, false);
         first.set(1_234_567);
-        assert_eq!(open().bytes(), Some(1_234_567));
+        assert_eq!(Progress::bytes_in(&folder, "3f9c-7"), Some(1_234_567));
         first.remove();
-        assert_eq!(open().bytes(), None);
+        assert_eq!(Progress::bytes_in(&folder, "3f9c-7"), None);
+    }
+
+    #[test]
+    fn how_the_terminal_was_is_known_until_more_has_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Progress::open_in(&folder.path().join("ours"), "3f9c-7").unwrap();
+        let less = b"\x1b[?1049h\x1b[?1h";
+        open().begin(0, false);
+        assert_eq!(open().screen(0), b"");
+        open().set_screen(9, less);
+        for (bytes, screen) in [(9, &less[..]), (8, less), (10, b"")] {
+            assert_eq!(open().screen(bytes), screen, "{bytes}");
+        }
+        open().begin(9, true);
+        assert_eq!(open().screen(9), less);
+        open().set(10);
+        assert_eq!(open().screen(10), b"");
+        open().set_screen(12, b"\x1b[4h");
+        assert_eq!(open().screen(12), b"\x1b[4h");
+        open().set_screen(13, b"");
+        assert_eq!(open().screen(13), b"");
+        // What is longer than is noted is not cut.
+        open().set_screen(14, &vec![b'x'; SCREEN + 1]);
+        assert_eq!(open().screen(14), b"");
+        // And what was not written to its end is not taken.
+        open().set_screen(15, less);
+        open().file.set_len((3 * DIGITS + 4) as u64).unwrap();
+        assert_eq!((open().screen(15), open().read().unwrap().bytes), (vec![], 15));
+        // Another session of that name knows nothing.
+        open().set_screen(20, less);
+        open().begin(0, false);
+        assert_eq!(open().screen(0), b"");
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_session_that_is_only_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = folder.path().join("ours");
+        assert_eq!(Progress::bytes_in(&ours, "3f9c-7"), None);
+        Progress::open_in(&ours, "3f9c-8").unwrap().set(5);
+        assert_eq!(Progress::bytes_in(&ours, "3f9c-7"), None);
+        assert_eq!(fs::read_dir(&ours).unwrap().count(), 1);
+        assert_eq!(Progress::bytes_in(&ours, "3f9c-8"), Some(5));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use futures::{Stream, StreamExt};
 use kpexec_protocol::share_answer::Kind as Answer;
 use kpexec_protocol::{
     ClientMessage, Fault, ServerMessage, ShareAnswer, ShareRequest, Started, server_message,
@@ -102,14 +103,14 @@ impl Background {
 /// if it was lost.
 pub async fn pass_on(
     session: Session,
-    mut requests: Streaming<ShareRequest>,
+    mut requests: impl Stream<Item = Result<ShareRequest, Status>> + Unpin,
     answers: &Answers,
     log: impl Fn() -> String,
 ) -> Option<End> {
     let Session { to_helper, mut from_helper, way, .. } = session;
     let to_helper_last = to_helper.clone();
     let from_client = async {
-        while let Ok(Some(request)) = requests.message().await {
+        while let Some(Ok(request)) = requests.next().await {
             if let Some(share_request::Kind::Message(message)) = request.kind
                 && to_helper.send(message).await.is_err()
             {

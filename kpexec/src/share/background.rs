@@ -46,7 +46,10 @@ pub fn leave_the_foreground() -> Result<(), ShareError> {
 /// Serves commands until none came for long enough, somebody stops it, or it is
 /// not what they look for any more.
 pub async fn background(arguments: Background) -> Result<u8, ShareError> {
-    let Background { name, idle, cluster } = arguments;
+    let Background { name, idle, mut cluster } = arguments;
+    if let Ok(secrets) = std::env::var(start::SECRETS) {
+        cluster.connection.set_secrets(&secrets);
+    }
     let listener = listener().map_err(|source| ShareError::Start { what: "listen", source })?;
     let socket = Folder::open()?;
     let state = Arc::new(State::new(cluster.clone(), Duration::from_secs(idle)));

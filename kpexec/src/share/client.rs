@@ -1,6 +1,7 @@
 //! A command by way of the background process, from its flags to its exit code.
 //! Reads no kubeconfig, and makes no connection but the one to that process.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
@@ -23,9 +24,11 @@ use super::{FRAME, ShareError, Told, WINDOW, start};
 use crate::attend::Here;
 use crate::banner::announce;
 use crate::cli::{Cli, ClusterFlags};
+use crate::helper_pod::Phases;
 use crate::report;
 use crate::run::{Prepared, RunError, show_log};
 use crate::session::{Background, Session, SessionError, SharedFault};
+use crate::status_line;
 use crate::target::Target;
 use crate::terminal;
 use crate::transport::HelperLog;
@@ -40,7 +43,7 @@ pub async fn run(cli: Cli, idle: Duration) -> Result<u8, RunError> {
     let prepared = Prepared::new(&cli)?;
     let (tty, log) = (prepared.terminal.is_some(), HelperLog::default());
     let result = attend(&cli, prepared, idle, log.clone()).await;
-    show_log(&log, cli.verbose, &result);
+    show_log(&log, cli.verbosity.is_on(), &result);
     if tty {
         terminal::discard_input();
     }
@@ -56,29 +59,43 @@ async fn attend(
     let Prepared { image, changes, terminal, mut signals, .. } = prepared;
     let tty = terminal.is_some();
     let ask = Ask {
-        argv: std::env::args_os().map(|arg| arg.into_vec().into()).collect(),
+        argv: arguments(cli).map(|arg| arg.into_vec().into()).collect(),
         helper_image: image,
-        helper_namespace: cli.cluster.helper_namespace.clone(),
+        settings: cli.settings.pairs().collect(),
         terminal,
         idle_seconds: idle.as_secs(),
     };
     let fault = SharedFault::default();
+    let phases = Phases::default();
     let opened = tokio::select! {
-        opened = open(&cli.cluster, idle, ask, log, fault.clone()) => opened,
+        opened = open(&cli.cluster, idle, ask, Heard { log, fault: fault.clone(), phases: &phases }) => opened,
+        never = status_line::show(cli, &phases) => match never {},
         signal = signals.next() => Err(RunError::Interrupted(signal)),
     };
     let (mut session, Entry { target, kept }) = opened?;
     session.changes = changes;
-    announce(&target, &session.started, cli, tty);
+    announce(&target, &session.started, cli, tty, kept.is_some());
     let here = Here::new(cli, tty, kept);
     let result = here.attend(session, &mut signals).await;
-    here.say_how_to_return(cli.keep.linger, &result);
     match (result, fault.get()) {
-        (Err(RunError::Session(SessionError::Lost(_))), Some(fault)) => {
+        (Err(RunError::Session(SessionError::Lost(end))), None) => {
+            // Only the background process has ended.
+            Err(here.left_behind(cli.keep.linger, end))
+        }
+        (result @ Err(RunError::Session(SessionError::Lost(_))), Some(fault)) => {
+            here.say_how_to_return(cli.keep.linger, &result);
             Err(Told::from(fault.clone()).into())
         }
         (result, _) => result,
     }
+}
+
+/// The command line, with what its file says: the other end has neither the file nor
+/// our stdin.
+fn arguments(cli: &Cli) -> impl Iterator<Item = OsString> {
+    let mut given = std::env::args_os();
+    let filed = cli.object.filed.as_ref().map(|filed| format!("--filed={filed}").into());
+    given.next().into_iter().chain(filed).chain(given)
 }
 
 /// What was entered.
@@ -88,14 +105,21 @@ struct Entry {
     kept: Option<String>,
 }
 
+/// Where what the background process tells beside the session goes.
+struct Heard<'a> {
+    log: HelperLog,
+    fault: SharedFault,
+    phases: &'a Phases,
+}
+
 /// Asks for the session, and waits until it has begun.
 async fn open(
     cluster: &ClusterFlags,
     idle: Duration,
     ask: Ask,
-    log: HelperLog,
-    fault: SharedFault,
+    heard: Heard<'_>,
 ) -> Result<(Session, Entry), RunError> {
+    let Heard { log, fault, phases } = heard;
     let (to_helper, answers) = call(cluster, idle, ask).await?;
     let mut background = Background::new(answers, log, fault);
     let mut entry = None;
@@ -113,6 +137,7 @@ async fn open(
                 }
                 _ => return Err(SessionError::Protocol("its first message was not Started").into()),
             },
+            Answer::Starting(starting) => phases.pass_on(starting),
             Answer::Log(_) => {}
         }
     }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tonic::Status;
 
 use crate::cli::Cli;
-use crate::helper_pod::{HelperPod, Sharing};
+use crate::helper_pod::{HelperPod, Phases, Sharing};
 use crate::run::RunError;
 use crate::session::{Call, Connection, Load};
 use crate::start::Place;
@@ -35,8 +35,23 @@ pub struct Early {
     call: JoinSet<Result<Call, Status>>,
 }
 
-/// Locked while a connection is made, so that who comes meanwhile shares it.
-type Slot = tokio::sync::Mutex<Option<Kept>>;
+/// What there is of one helper.
+#[derive(Default)]
+struct Slot {
+    /// Locked while a connection is made, so that who comes meanwhile shares it.
+    kept: tokio::sync::Mutex<Option<Kept>>,
+    /// How it starts, for all who wait for it.
+    phases: Arc<Phases>,
+}
+
+/// While a helper is made; dropped, that is over.
+struct Start<'a>(&'a Phases);
+
+impl Drop for Start<'_> {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
+}
 
 struct Kept {
     connection: Connection,
@@ -50,14 +65,15 @@ impl Helpers {
         let named = (cli.namespace.clone(), cli.pod.clone());
         let key = self.last.lock().unwrap_or_else(PoisonError::into_inner).get(&named)?.clone();
         let slot = self.slots().get(&key)?.clone();
-        let connection = slot.try_lock().ok()?.as_mut().map(Kept::take)?;
+        let connection = slot.kept.try_lock().ok()?.as_mut().map(Kept::take)?;
         let mut call = JoinSet::new();
         call.spawn(async move { connection.call().await });
         Some(Early { key, call })
     }
 
     /// Calls the helper on the connection to it, which is made where there is
-    /// none, or none that works; `sweep` is called before.
+    /// none, or none that works; `sweep` is called before. How it starts is told
+    /// to all who wait for it: [`phases`](Self::phases).
     pub async fn call(
         &self,
         place: &Place<'_>,
@@ -79,24 +95,32 @@ impl Helpers {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).insert(named, key.clone());
         let slot = self.slots().entry(key).or_default().clone();
         loop {
-            let kept = slot.lock().await.as_mut().map(Kept::take);
+            let kept = slot.kept.lock().await.as_mut().map(Kept::take);
             if let Some(connection) = kept {
                 match connection.call().await {
                     Ok(call) => return Ok(call),
                     // Nothing was heard of it, so nothing was run.
                     Err(status) => tracing::debug!(?status, "the connection is of no use"),
                 }
-                slot.lock().await.take_if(|kept| kept.connection.is(&connection));
+                slot.kept.lock().await.take_if(|kept| kept.connection.is(&connection));
             }
-            let mut kept = slot.lock().await;
+            let mut kept = slot.kept.lock().await;
             if kept.is_some() {
                 continue;
             }
             sweep();
+            let _start = Start(&slot.phases);
+            let place = Place { phases: &slot.phases, dialer: place.dialer.clone(), ..*place };
             let call = place.reach(helper, Load::Many, log).await?;
             *kept = Some(Kept { connection: call.connection.clone(), used: Instant::now() });
             return Ok(call);
         }
+    }
+
+    /// Where it is told how this helper starts, whoever makes it.
+    pub fn phases(&self, namespace: &str, helper: &str) -> Arc<Phases> {
+        let key = (namespace.to_owned(), helper.to_owned());
+        self.slots().entry(key).or_default().phases.clone()
     }
 
     /// Lets go of the connection to a helper that was deleted.
@@ -104,7 +128,7 @@ impl Helpers {
         let key = (place.cli.cluster.helper_namespace.clone(), place.helper.to_owned());
         let slot = self.slots().get(&key).cloned();
         if let Some(slot) = slot {
-            slot.lock().await.take();
+            slot.kept.lock().await.take();
         }
     }
 
@@ -113,8 +137,11 @@ impl Helpers {
     pub fn sweep(&self, idle: Duration) {
         let mut slots = self.slots();
         slots.retain(|_, slot| {
-            // One that is locked is in use, and so is one that somebody holds.
-            let Ok(mut kept) = slot.try_lock() else { return true };
+            // One that is locked is in use, and so is one that somebody holds, or waits for.
+            if Arc::strong_count(&slot.phases) > 1 {
+                return true;
+            }
+            let Ok(mut kept) = slot.kept.try_lock() else { return true };
             let Some(Kept { connection, used }) = &mut *kept else {
                 return Arc::strong_count(slot) > 1;
             };

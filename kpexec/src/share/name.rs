@@ -3,11 +3,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Stat, stat};
 
 use crate::cli::ClusterFlags;
+use crate::cluster::kubeconfig_files;
 use crate::user::hash;
 
 /// What follows the hash.
@@ -16,15 +17,20 @@ pub const ENDING: &str = ".sock";
 /// The name for these flags and this environment, as it is now.
 pub fn socket_name(cluster: &ClusterFlags) -> String {
     let exe = identity(Path::new("/proc/self/exe"));
+    let connection = &cluster.connection;
     let files: Vec<Vec<u8>> = kubeconfig_files(cluster.kubeconfig.as_deref(), &std::env::var_os)
-        .iter()
-        .flat_map(|path| [path.as_os_str().as_bytes().to_vec(), identity(path)])
+        .into_iter()
+        .chain(connection.files())
+        .flat_map(|path| [path.as_os_str().as_bytes().to_vec(), identity(&path)])
         .collect();
     let context = cluster.context.as_deref();
     let mut parts: Vec<&[u8]> = vec![env!("CARGO_PKG_VERSION").as_bytes(), &exe];
     parts.push(if context.is_some() { b"context" } else { b"" });
     parts.extend([context.unwrap_or_default(), &cluster.helper_namespace].map(str::as_bytes));
     parts.extend(files.iter().map(Vec::as_slice));
+    let (arguments, secrets) = (connection.arguments(), connection.secrets());
+    parts.extend(arguments.iter().map(|argument| argument.as_bytes()));
+    parts.push(secrets.as_deref().unwrap_or_default().as_bytes());
     let environment = environment(std::env::vars_os());
     parts.extend(environment.iter().flat_map(|(name, value)| [name, value]).map(|v| v.as_bytes()));
     format!("{}{ENDING}", hash(&parts))
@@ -42,24 +48,6 @@ fn identity(path: &Path) -> Vec<u8> {
     let numbers = [st_dev, st_ino, st_size.cast_unsigned()];
     let numbers = numbers.into_iter().chain(times.map(i64::cast_unsigned));
     numbers.flat_map(u64::to_be_bytes).collect()
-}
-
-/// The kubeconfig files there may be, by absolute paths.
-pub fn kubeconfig_files(
-    flag: Option<&Path>,
-    variable: &dyn Fn(&'static str) -> Option<OsString>,
-) -> Vec<PathBuf> {
-    let files = match (flag, variable("KUBECONFIG").filter(|list| !list.is_empty())) {
-        (Some(path), _) => vec![path.to_owned()],
-        (None, Some(list)) => {
-            std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect()
-        }
-        (None, None) => variable("HOME")
-            .map(|home| PathBuf::from(home).join(".kube/config"))
-            .into_iter()
-            .collect(),
-    };
-    files.into_iter().map(|path| std::path::absolute(&path).unwrap_or(path)).collect()
 }
 
 /// All variables but those known not to matter, in order. A login plugin may read
@@ -106,12 +94,13 @@ fn is_harmless(name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::ConnectionFlags;
 
     fn flags(kubeconfig: &Path) -> ClusterFlags {
         ClusterFlags {
             kubeconfig: Some(kubeconfig.to_owned()),
-            context: None,
             helper_namespace: "kpexec".into(),
+            ..ClusterFlags::default()
         }
     }
 
@@ -130,29 +119,39 @@ mod tests {
         for other in [other, namespace, flags(&missing)] {
             assert_ne!(socket_name(&other), name, "{other:?}");
         }
+        for connection in [
+            ConnectionFlags { as_user: Some("b".into()), ..ConnectionFlags::default() },
+            ConnectionFlags { server: Some("b".into()), ..ConnectionFlags::default() },
+            ConnectionFlags { token: Some("b".to_owned().into()), ..ConnectionFlags::default() },
+            ConnectionFlags { insecure_skip_tls_verify: true, ..ConnectionFlags::default() },
+        ] {
+            let other = ClusterFlags { connection, ..flags(&file) };
+            assert_ne!(socket_name(&other), name, "{other:?}");
+        }
+        let token = |token: &str| ConnectionFlags {
+            token: Some(token.to_owned().into()),
+            ..ConnectionFlags::default()
+        };
+        let [one, two] = ["b", "c"]
+            .map(|text| socket_name(&ClusterFlags { connection: token(text), ..flags(&file) }));
+        assert_ne!(one, two);
+        // A certificate that is renewed is another one.
+        let ca = folder.path().join("ca.crt");
+        std::fs::write(&ca, "one").unwrap();
+        let connection = ConnectionFlags {
+            certificate_authority: Some(ca.clone()),
+            ..ConnectionFlags::default()
+        };
+        let by_ca = ClusterFlags { connection, ..flags(&file) };
+        let before = socket_name(&by_ca);
+        std::fs::write(&ca, "three").unwrap();
+        assert_ne!(socket_name(&by_ca), before);
+
         // Of the same length, and perhaps within the same tick of the clock.
         let replacement = folder.path().join("new");
         std::fs::write(&replacement, "two").unwrap();
         std::fs::rename(&replacement, &file).unwrap();
         assert_ne!(socket_name(&flags(&file)), name);
-    }
-
-    #[test]
-    fn kubeconfigs_are_found_as_kubectl_finds_them() {
-        let files = |flag: Option<&str>, variables: &'static [(&str, &str)]| {
-            let get = move |name: &'static str| {
-                variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).into())
-            };
-            kubeconfig_files(flag.map(Path::new), &get)
-        };
-        let path = |text: &str| PathBuf::from(text);
-        let all = &[("KUBECONFIG", "/a::/b"), ("HOME", "/h")];
-        assert_eq!(files(Some("/c"), all), [path("/c")]);
-        assert_eq!(files(None, all), [path("/a"), path("/b")]);
-        assert_eq!(files(None, &[("KUBECONFIG", ""), ("HOME", "/h")]), [path("/h/.kube/config")]);
-        assert!(files(None, &[]).is_empty());
-        let here = std::env::current_dir().unwrap();
-        assert_eq!(files(Some("c"), all), [here.join("c")]);
     }
 
     #[test]

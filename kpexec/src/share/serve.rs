@@ -1,5 +1,6 @@
 //! One command of a client, as the background process sees it.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,18 +20,19 @@ use super::ShareError;
 use super::activity::Activity;
 use super::helpers::Helpers;
 use super::told::fault;
-use crate::cli::{Cli, ClusterFlags, session_name};
+use crate::cli::{Cli, ClusterFlags, Settings, session_name};
 use crate::cluster::Cluster;
 use crate::diagnosis::diagnose;
 use crate::find::{Found, Memory, find, wanted};
-use crate::helper_pod::{HelperPod, LaunchError};
+use crate::helper_pod::{CleanupError, HelperPod, LaunchError, Phases};
 use crate::identity::Identity;
+use crate::report;
 use crate::request::{first_message, keep};
 use crate::run::{RunError, sweep};
 use crate::session::{Answers, SessionError, pass_on, say};
 use crate::start::{Place, is_path_wrong};
 use crate::target::TargetError;
-use crate::transport::HelperLog;
+use crate::transport::{Dialer, HelperLog};
 
 /// Answers on their way, each up to 64 KiB.
 const ANSWERS: usize = 4;
@@ -40,6 +42,8 @@ pub struct State {
     flags: ClusterFlags,
     /// The cluster with what is known of it, once it was asked.
     known: Mutex<Option<Arc<Known>>>,
+    /// Whose turn it is to find it out.
+    login: tokio::sync::Mutex<()>,
     helpers: Helpers,
     /// What it does.
     pub activity: Activity,
@@ -55,7 +59,7 @@ impl State {
     pub fn new(flags: ClusterFlags, idle: Duration) -> Self {
         let (known, helpers, activity) =
             (Mutex::default(), Helpers::default(), Activity::new(idle));
-        Self { flags, known, helpers, activity }
+        Self { flags, known, login: tokio::sync::Mutex::default(), helpers, activity }
     }
 
     /// Lets go of what was not used for so long.
@@ -65,11 +69,12 @@ impl State {
 
     async fn known(&self) -> Result<Arc<Known>, RunError> {
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // One at a time: a login plugin is run once, and asks the user once.
+        let _turn = self.login.lock().await;
         if let Some(known) = &*known() {
             return Ok(known.clone());
         }
-        let ClusterFlags { kubeconfig, context, .. } = &self.flags;
-        let cluster = Cluster::new(kubeconfig.as_deref(), context.as_deref()).await?;
+        let cluster = Cluster::new(&self.flags).await?;
         let new = Arc::new(Known { cluster, memory: Mutex::default() });
         Ok(known().get_or_insert(new).clone())
     }
@@ -136,8 +141,9 @@ async fn serve(state: &State, ask: Ask, requests: Streaming<ShareRequest>, answe
 fn may_pass(error: &RunError) -> bool {
     matches!(
         error,
-        RunError::Target(TargetError::ReadPod { .. } | TargetError::ReadNode { .. })
-            | RunError::Launch(LaunchError::Create { .. })
+        RunError::Target(
+            TargetError::Read { .. } | TargetError::List { .. } | TargetError::ReadNode { .. }
+        ) | RunError::Launch(LaunchError::Create { .. })
             | RunError::Session(SessionError::Transport(_))
     )
 }
@@ -150,17 +156,22 @@ async fn command(
     log: &mut SessionLog,
 ) -> Result<(), RunError> {
     let argv = ask.argv.iter().map(|arg| OsString::from_vec(arg.to_vec()));
-    let mut cli = Cli::parse_args(argv).map_err(|e| ShareError::Differs(e.to_string()))?;
-    cli.cluster.helper_namespace = ask.helper_namespace;
+    let settings = Settings::from_client(ask.settings);
+    let cli = Cli::parse_with(argv, &settings);
+    let cli = cli.map_err(|error| ShareError::Differs(error.to_string()))?;
     let identity = Identity::from_flags(&cli.identity)?;
-    let known = state.known().await?;
+    let known = tokio::select! {
+        // A login plugin may take for ever.
+        known = state.known() => known?,
+        () = answers.closed() => return Ok(()),
+    };
     let cluster = &known.cluster;
     let early = state.helpers.call_early(&cli);
     let found = tokio::select! {
         found = find(&cli, cluster, &known.memory) => found?,
         () = answers.closed() => return Ok(()),
     };
-    if let Some(notice) = &found.notice {
+    for notice in &found.notices {
         say(answers, Answer::Notice(notice.clone())).await;
     }
     let wanted = wanted(&cli, &ask.helper_image, &identity, &found)?;
@@ -170,7 +181,12 @@ async fn command(
     let first = client_message::Kind::Start(start);
     let mut helper = HelperPod::new(cluster, wanted.pod, wanted.sharing);
     let (target, sharing) = (&found.target, wanted.sharing);
-    let place = Place { cli: &cli, cluster, helper: &wanted.name, target, sharing };
+    let helper_namespace = &cli.cluster.helper_namespace;
+    let dialer = Dialer::new(cluster, helper_namespace, &wanted.name, cli.life.keepalive);
+    let name = &wanted.name;
+    let (phases, all) = (Phases::default(), state.helpers.phases(helper_namespace, name));
+    let place =
+        Place { cli: &cli, cluster, helper: name, dialer, target, sharing, phases: &phases };
     let opened = async {
         let sweep = || sweep(cluster, &cli, found.user.as_ref());
         let call = state.helpers.call(&place, &mut helper, early, &mut log.all, sweep).await?;
@@ -183,6 +199,8 @@ async fn command(
     };
     let opened = tokio::select! {
         opened = opened => opened.map(Some),
+        never = pass_on_phases(&phases, answers) => match never {},
+        never = pass_on_phases(&all, answers) => match never {},
         () = answers.closed() => Ok(None),
     };
     let result = match opened {
@@ -207,10 +225,28 @@ async fn command(
     };
     let by_hand = helper.by_hand();
     if let Err(error) = helper.delete().await {
-        let notice = format!("kpexec: {error}\nhint: {by_hand}");
-        say(answers, Answer::Notice(notice)).await;
+        for notice in notices(&error, &by_hand, cli.verbosity.is_on()) {
+            say(answers, Answer::Notice(notice)).await;
+        }
     }
     result
+}
+
+/// An error beside the one that the command ends with. A notice is one line.
+fn notices(error: &CleanupError, hint: &str, verbose: bool) -> Vec<String> {
+    report::text(error, Some(hint), verbose).lines().map(str::to_owned).collect()
+}
+
+/// Tells the client how the helper starts, until it has or has not.
+async fn pass_on_phases(phases: &Phases, answers: &Answers) -> Infallible {
+    let mut heard = phases.listen();
+    while heard.changed().await.is_ok() {
+        let starting = heard.borrow_and_update().clone();
+        if !starting.phases.is_empty() {
+            say(answers, Answer::Starting(starting)).await;
+        }
+    }
+    std::future::pending().await
 }
 
 fn entered(found: &Found, kept: Option<String>) -> Entered {
@@ -233,5 +269,21 @@ impl SessionLog {
 
     fn text(&self) -> String {
         self.all.since(self.before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_is_a_notice_of_its_own() {
+        let error = CleanupError::TimedOut { pod: "kpexec-1".into() };
+        let notices = notices(&error, "delete it by hand: kubectl delete", false);
+        let expected = [
+            "kpexec: cannot delete helper pod kpexec-1: no answer within 5s",
+            "hint: delete it by hand: kubectl delete",
+        ];
+        assert_eq!(notices, expected);
     }
 }

@@ -15,11 +15,14 @@ use tokio::time::sleep;
 
 use super::ShareError;
 use super::folder::{Folder, own_uid};
-use super::name::{kubeconfig_files, socket_name};
+use super::name::socket_name;
 use crate::cli::{ClusterFlags, background_arguments};
+use crate::cluster::kubeconfig_files;
 
 /// Held by who starts a process, so that there is one.
 const LOCK: &str = "lock";
+/// What of the flags is no argument of the process.
+pub const SECRETS: &str = "KPEXEC_SHARE_SECRETS";
 /// To start a process takes milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -106,8 +109,13 @@ fn start(cluster: &ClusterFlags, name: &str, idle: Duration, listener: OwnedFd) 
         }
         _ => {}
     }
+    command.args(cluster.connection.arguments());
     for (name, _) in own_variables(std::env::vars_os()) {
         command.env_remove(name);
+    }
+    // Everybody on this machine can read its arguments, and it stays.
+    if let Some(secrets) = cluster.connection.secrets() {
+        command.env(SECRETS, secrets);
     }
     command.current_dir("/").stdin(listener).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map(drop)

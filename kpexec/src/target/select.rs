@@ -1,7 +1,8 @@
 //! Chooses the container of a pod by kubectl's rules, and says why it cannot.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodStatus};
 
+use super::state::{self, Idle};
 use super::{Rights, Target, TargetError};
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -26,12 +27,15 @@ pub fn select(pod: &Pod, asked_for: Option<&str>) -> Result<Selection, TargetErr
     let empty_status = PodStatus::default();
     let status = pod.status.as_ref().unwrap_or(&empty_status);
     if let Some(phase @ ("Succeeded" | "Failed")) = status.phase.as_deref() {
-        return Err(TargetError::Completed { pod: pod_name, phase: phase.to_owned() });
+        return Err(completed(pod, status, phase));
     }
     let Some(node) = spec.node_name.clone().filter(|node| !node.is_empty()) else {
-        return Err(TargetError::Unscheduled { pod: pod_name, reason: scheduler_says(status) });
+        return Err(unscheduled(pod, status));
     };
-    let (runtime, container_id) = running_id(status, &container, &pod_name)?;
+    if let Some(Idle { state, hint }) = state::idle(pod, &container) {
+        return Err(TargetError::NotRunning { container, pod: pod_name, state, hint });
+    }
+    let (runtime, container_id) = id(status, &container, &pod_name)?;
     let rights = Rights::of(spec, &container);
     let target = Target {
         namespace: pod.metadata.namespace.clone().unwrap_or_default(),
@@ -53,6 +57,7 @@ fn choose(
     asked_for: Option<&str>,
 ) -> Result<(String, Option<String>), TargetError> {
     let annotated = pod.metadata.annotations.as_ref().and_then(|all| all.get(DEFAULT_CONTAINER));
+    let asked_for = asked_for.filter(|name| !name.is_empty());
     let wanted = asked_for.or(annotated.map(String::as_str)).filter(|name| !name.is_empty());
     let names = names(spec);
     match wanted {
@@ -63,6 +68,7 @@ fn choose(
             container: wanted.to_owned(),
             pod: pod_name.to_owned(),
             known: listed(&names),
+            annotated: asked_for.is_none(),
         }),
         None => {
             let first = names.first().map(|(name, _)| *name).unwrap_or_default();
@@ -86,38 +92,34 @@ fn listed(names: &[(&str, &str)]) -> String {
     names.iter().map(|(name, mark)| format!("{name}{mark}")).collect::<Vec<_>>().join(", ")
 }
 
-fn scheduler_says(status: &PodStatus) -> String {
-    status
+fn completed(pod: &Pod, status: &PodStatus, phase: &str) -> TargetError {
+    let of_pod = [&status.reason, &status.message].into_iter().flatten().cloned();
+    let why: Vec<String> = of_pod.chain(state::failed(status)).collect();
+    let phase =
+        if why.is_empty() { phase.to_owned() } else { format!("{phase}: {}", why.join(": ")) };
+    let hint = format!("what it said: kubectl logs {}", state::named(pod));
+    TargetError::Completed { pod: pod.metadata.name.clone().unwrap_or_default(), phase, hint }
+}
+
+fn unscheduled(pod: &Pod, status: &PodStatus) -> TargetError {
+    let scheduled = status
         .conditions
         .iter()
         .flatten()
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+    let reason = scheduled
         .and_then(|condition| condition.message.as_deref().or(condition.reason.as_deref()))
-        .map(|reason| format!(": {reason}"))
-        .unwrap_or_default()
+        .map(|reason| format!(": {reason}"));
+    TargetError::Unscheduled {
+        pod: pod.metadata.name.clone().unwrap_or_default(),
+        reason: reason.unwrap_or_default(),
+        hint: format!("kubectl describe pod {} shows what it asks of a node", state::named(pod)),
+    }
 }
 
-fn running_id(
-    status: &PodStatus,
-    container: &str,
-    pod: &str,
-) -> Result<(String, String), TargetError> {
-    let all = status.container_statuses.iter().flatten();
-    let all = all.chain(status.init_container_statuses.iter().flatten());
-    let mut all = all.chain(status.ephemeral_container_statuses.iter().flatten());
-    let found = all.find(|status| status.name == container);
-    let not_running = |state: String| TargetError::NotRunning {
-        container: container.to_owned(),
-        pod: pod.to_owned(),
-        state,
-    };
-    let Some(found) = found else {
-        return Err(not_running("its node has not reported it yet".into()));
-    };
-    if let Some(state) = idle_state(found) {
-        return Err(not_running(state));
-    }
-    let id = found.container_id.as_deref().unwrap_or_default();
+fn id(status: &PodStatus, container: &str, pod: &str) -> Result<(String, String), TargetError> {
+    let found = state::status_of(status, container);
+    let id = found.and_then(|found| found.container_id.as_deref()).unwrap_or_default();
     match id.split_once("://") {
         Some((runtime, id)) if !runtime.is_empty() && !id.is_empty() => {
             Ok((runtime.to_owned(), id.to_owned()))
@@ -127,29 +129,6 @@ fn running_id(
             pod: pod.to_owned(),
             id: id.to_owned(),
         }),
-    }
-}
-
-/// What a container does instead of running; None if it runs.
-fn idle_state(status: &ContainerStatus) -> Option<String> {
-    let empty = ContainerState::default();
-    let state = status.state.as_ref().unwrap_or(&empty);
-    if state.running.is_some() {
-        return None;
-    }
-    if let Some(ended) = &state.terminated {
-        let reason = ended.reason.as_deref().unwrap_or("terminated");
-        return Some(format!("{reason}, exit code {}", ended.exit_code));
-    }
-    let waiting = state.waiting.as_ref();
-    let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or("waiting");
-    let last = status.last_state.as_ref().and_then(|last| last.terminated.as_ref());
-    if let Some(last) = last {
-        return Some(format!("{reason}, last exit code {}", last.exit_code));
-    }
-    match waiting.and_then(|waiting| waiting.message.as_deref()) {
-        Some(message) => Some(format!("{reason}: {message}")),
-        None => Some(reason.to_owned()),
     }
 }
 
@@ -229,7 +208,10 @@ mod tests {
         assert_eq!(selected(pod.clone(), Some("a")).unwrap().target.container, "a");
 
         pod["metadata"]["annotations"] = json!({DEFAULT_CONTAINER: "gone"});
-        assert!(error_of(pod, None).starts_with("container gone is not valid for pod web"));
+        let error = selected(pod.clone(), None).unwrap_err();
+        assert!(error.to_string().starts_with("container gone is not valid for pod web"));
+        assert!(error.hint().unwrap().contains("annotation"));
+        assert_eq!(selected(pod, Some("gone")).unwrap_err().hint(), None);
     }
 
     #[test]
@@ -261,7 +243,12 @@ mod tests {
         for phase in ["Succeeded", "Failed"] {
             let mut pod = pod();
             pod["status"]["phase"] = json!(phase);
-            assert!(error_of(pod, None).ends_with(&format!("current phase is {phase}")));
+            assert!(error_of(pod.clone(), None).ends_with(&format!("current phase is {phase}")));
+            let error = selected(pod.clone(), Some("setup")).unwrap_err();
+            assert_eq!(error.hint().unwrap(), "what it said: kubectl logs web -n prod");
+            pod["status"]["reason"] = json!("Evicted");
+            pod["status"]["message"] = json!("low on memory");
+            assert!(error_of(pod, None).ends_with(&format!("{phase}: Evicted: low on memory")));
         }
     }
 
@@ -277,34 +264,13 @@ mod tests {
 
     #[test]
     fn a_container_that_does_not_run_says_what_it_does() {
-        let cases = [
-            (
-                json!({"terminated": {"exitCode": 3, "reason": "Error"}}),
-                json!({}),
-                "Error, exit code 3",
-            ),
-            (
-                json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m"}}),
-                json!({"terminated": {"exitCode": 137}}),
-                "CrashLoopBackOff, last exit code 137",
-            ),
-            (
-                json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}),
-                json!({}),
-                "ImagePullBackOff: no such image",
-            ),
-            (json!({}), json!({}), "waiting"),
-        ];
-        for (state, last, text) in cases {
-            let mut pod = pod();
-            pod["status"]["containerStatuses"][1]["state"] = state;
-            pod["status"]["containerStatuses"][1]["lastState"] = last;
-            let expected = format!("container a of pod web is not running: {text}");
-            assert_eq!(error_of(pod, None), expected);
-        }
         let mut pod = pod();
-        pod["status"]["containerStatuses"] = json!([]);
-        assert!(error_of(pod, None).ends_with("its node has not reported it yet"));
+        let state = json!({"terminated": {"exitCode": 3, "reason": "Error"}});
+        pod["status"]["containerStatuses"][1]["state"] = state;
+        let error = selected(pod, None).unwrap_err();
+        let text = "container a of pod web is not running: Error, exit code 3";
+        assert_eq!(error.to_string(), text);
+        assert_eq!(error.hint().unwrap(), "what it said: kubectl logs web -n prod -c a");
     }
 
     #[test]

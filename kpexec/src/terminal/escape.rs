@@ -3,26 +3,31 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::cli::program;
+
 /// `^Z`, as a terminal in raw mode sends it.
 const CTRL_Z: u8 = 0x1a;
 
 const ESC: u8 = 0x1b;
 
-/// What [`Action::Help`] shows.
-pub fn help(character: u8) -> [String; 6] {
+/// What [`Action::Help`] shows in a session that can be left running, or cannot.
+pub fn help(character: u8, can_be_left: bool) -> Vec<String> {
     let key = if character.is_ascii_control() {
         format!("^{}", char::from(character ^ 0x40))
     } else {
         char::from(character).to_string()
     };
-    [
+    let leaves = format!(" {key}d   leaves it running, for {} attach", program::typed());
+    let ends = [
         "Escape sequences, at the start of a line:".to_owned(),
         format!(" {key}.   ends the session, also one that hangs"),
-        format!(" {key}d   leaves it running, for kpexec attach"),
+    ];
+    let others = [
         format!(" {key}^Z  suspends kpexec"),
         format!(" {key}?   this message"),
         format!(" {key}{key}   the escape character itself"),
-    ]
+    ];
+    ends.into_iter().chain(can_be_left.then_some(leaves)).chain(others).collect()
 }
 
 /// What the keyboard wants of kpexec.
@@ -220,9 +225,11 @@ mod tests {
     }
 
     #[test]
-    fn help_names_the_key() {
-        assert_eq!(help(b'~')[1], " ~.   ends the session, also one that hangs");
-        assert_eq!(help(0x1d)[3], " ^]^Z  suspends kpexec");
+    fn help_names_the_key_and_what_it_can_do_here() {
+        assert_eq!(help(b'~', true)[1], " ~.   ends the session, also one that hangs");
+        assert_eq!(help(b'~', true)[2], " ~d   leaves it running, for kpexec attach");
+        assert_eq!(help(0x1d, false)[2], " ^]^Z  suspends kpexec");
+        assert_eq!((help(b'~', true).len(), help(b'~', false).len()), (6, 5));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use rustix::termios::{isatty, tcgetwinsize};
 pub use detach::Detach;
 pub use escape::{Action, Escapes, help};
 pub use keyboard::split;
-pub use raw_mode::{RawMode, discard_input, restore_on_panic, show};
+pub use raw_mode::{RawMode, discard_input, redo, restore_on_panic, show};
 
 /// Whether the command gets a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Terminals {
 /// terminal whatever there is here, as with ssh(1). Once is one only if output
 /// goes to a terminal, too: what a command writes to a terminal is no use in a
 /// file, with its line ends and colours.
-pub fn choose(tty: u8, stdin: bool, terminals: Terminals) -> Choice {
+pub fn choose(tty: usize, stdin: bool, terminals: Terminals) -> Choice {
     match (tty, stdin, terminals) {
         (0, _, _) | (_, false, _) => Choice::Pipes,
         (1, true, Terminals { stdin: false, .. }) => Choice::PipesInstead(End::Input),

@@ -75,6 +75,23 @@ impl RawMode {
     }
 }
 
+impl RawMode {
+    /// Makes the terminal as the session had it with a client before this one, by
+    /// what [`redo`] was then. What was on an alternate screen is lost, too.
+    pub fn resume(&self, redo: &[u8]) {
+        let mut filter = lock_filter();
+        if let Some(filter) = filter.as_deref_mut().and_then(Option::as_mut) {
+            put(&filter.pass(redo));
+        }
+    }
+}
+
+/// What makes a terminal as the session has made this one, as long as it has one.
+pub fn redo() -> Option<Vec<u8>> {
+    let filter = lock_filter();
+    filter.as_deref().and_then(Option::as_ref).map(Filter::redo)
+}
+
 impl Drop for RawMode {
     fn drop(&mut self) {
         end();
@@ -210,7 +227,7 @@ mod tests {
             shown.extend_from_slice(&buffer[..length]);
             if !answered && shown.windows(4).any(|bytes| bytes == b"\x1b[6n") {
                 answered = true;
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(Duration::from_millis(20));
                 master.write_all(b"\x1b[24;80R").unwrap();
             }
         }
@@ -235,7 +252,7 @@ mod tests {
         copy.wait().unwrap();
         assert_eq!(is_cooked(&slave), ends != "leaves", "after one that {ends}");
         // Time for an answer that is late.
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(500));
         keyboard.write_all(b"x\r").unwrap();
         let mut typed = [0; 100];
         let length = rustix::io::read(&slave, &mut typed).unwrap();

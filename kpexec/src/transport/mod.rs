@@ -9,7 +9,7 @@ mod channel;
 mod verdict;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kpexec_protocol::pod;
@@ -17,6 +17,7 @@ use kube::api::AttachParams;
 use kube::core::Request;
 use thiserror::Error;
 use tokio::io::DuplexStream;
+use tokio::task::JoinSet;
 
 use crate::api_error::ApiError;
 use crate::cluster::Cluster;
@@ -114,7 +115,17 @@ pub struct Dialer {
     keepalive: Duration,
     /// Whether the pod is known to have been made, so that it only needs time.
     made: AtomicBool,
+    /// The first attempt, where it was begun ahead.
+    ahead: Mutex<JoinSet<Dialed>>,
     last_reason: Mutex<Option<String>>,
+}
+
+/// A link, or why there is none.
+type Dialed = Result<(Link, DuplexStream), ApiError>;
+
+async fn connect(cluster: &Cluster, request: http::Request<Vec<u8>>) -> Dialed {
+    let connection = cluster.client.connect(request).await;
+    connection.map(carry::start).map_err(|error| cluster.error(error))
 }
 
 impl Dialer {
@@ -142,8 +153,14 @@ impl Dialer {
             pod: pod.to_owned(),
             keepalive,
             made: AtomicBool::new(false),
+            ahead: Mutex::default(),
             last_reason: Mutex::new(None),
         })
+    }
+
+    /// Whether it leads to this one.
+    pub fn leads_to(&self, pod: &str) -> bool {
+        self.pod == pod
     }
 
     /// How long the helper waits for a client that is silent.
@@ -157,11 +174,25 @@ impl Dialer {
         self.made.store(made, Ordering::Relaxed);
     }
 
+    /// Begins the first attempt before it is known whether this is the right helper.
+    /// It ends with the dialer, if nobody dials.
+    pub fn dial_ahead(&self) {
+        // One that cannot be built will not be built later either, which is told then.
+        let Ok(request) = self.request() else { return };
+        let cluster = self.cluster.clone();
+        self.ahead().spawn(async move { connect(&cluster, request).await });
+    }
+
     /// One attempt. A link that comes of it may still lead nowhere: from 1.30
     /// on the server upgrades before it dials the container. What happens then
     /// is judged by [`Dialer::judge_end`].
     pub async fn dial(&self) -> Result<(Link, DuplexStream), DialError> {
-        self.exec().await.map_err(|error| {
+        let mut ahead = std::mem::take(&mut *self.ahead());
+        let result = match ahead.join_next().await {
+            Some(Ok(result)) => result,
+            _ => self.exec().await,
+        };
+        result.map_err(|error| {
             self.judged(verdict::of_refusal(&error), |pod, namespace| TransportError::Exec {
                 pod,
                 namespace,
@@ -171,10 +202,13 @@ impl Dialer {
     }
 
     /// The same, without a judgement.
-    pub async fn exec(&self) -> Result<(Link, DuplexStream), ApiError> {
+    pub async fn exec(&self) -> Dialed {
         let request = self.request().map_err(|error| self.cluster.error(error))?;
-        let connection = self.cluster.client.connect(request).await;
-        connection.map(carry::start).map_err(|error| self.cluster.error(error))
+        connect(&self.cluster, request).await
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, JoinSet<Dialed>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Judges a link that ended before the helper said anything.

@@ -10,7 +10,6 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use node_helper::enter;
 use node_helper::enter::seal::SealedBinary;
 use node_helper::identity::{Asked, Facts, Helper, Identity, decide};
 use node_helper::target::reach::reach;
@@ -18,8 +17,12 @@ use node_helper::target::status::status;
 use node_helper::target::{Label, Namespace, Procfs, TargetProcess};
 use session::Entry;
 
-/// `argv[0]` of a sealed copy that ends at once: what starting one costs.
-const NOTHING: &str = "nothing";
+/// What the helper seals for its sessions.
+const SEALED: &str = env!("CARGO_BIN_EXE_node-entry");
+
+/// The exit code of a sealed copy that is told no role: it ends at once. What
+/// starting one costs.
+const NO_ROLE: i32 = 125;
 
 /// Finds the command in one attempt, the same for both sides.
 const PATH: &str = "PATH=/bin";
@@ -36,16 +39,8 @@ enum Way {
 const WAYS: [Way; 4] = [Way::Nsenter, Way::Bare, Way::View, Way::Nothing];
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os();
-    match args.next() {
-        Some(name) if name == enter::PROCESS_NAME => return enter::main(),
-        Some(name) if name == NOTHING => return ExitCode::SUCCESS,
-        _ => {}
-    }
-    // As large as the helper: its size is part of what starting it costs.
-    std::hint::black_box(node_helper::serve::main as fn(_) -> _);
     // Cargo adds a flag of its own.
-    let args = args.filter_map(|arg| arg.into_string().ok()).filter(|arg| arg != "--bench");
+    let args = std::env::args().skip(1).filter(|arg| arg != "--bench");
     match Bench::new(&args.collect::<Vec<_>>()).and_then(|bench| bench.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -77,7 +72,7 @@ impl Bench {
             nsenter: nsenter.into(),
             rounds: rounds.parse().context("ROUNDS")?,
             procfs: Procfs::open()?,
-            binary: SealedBinary::of("/proc/self/exe".as_ref())?,
+            binary: SealedBinary::of(SEALED.as_ref())?,
         })
     }
 
@@ -142,13 +137,11 @@ impl Bench {
     async fn go(&self, way: Way, target: &TargetProcess, identity: &Identity) -> Result<()> {
         match way {
             Way::Nsenter => {
-                say("nsenter", "end", micros(to_the_end(self.nsenter().arg("true"))?));
+                say("nsenter", "end", micros(to_the_end(self.nsenter().arg("true"), 0)?));
             }
             Way::Nothing => {
-                use std::os::unix::process::CommandExt as _;
                 let mut nothing = Command::new(self.binary.path());
-                nothing.arg0(NOTHING).current_dir("/");
-                say("nothing", "end", micros(to_the_end(&mut nothing)?));
+                say("nothing", "end", micros(to_the_end(nothing.current_dir("/"), NO_ROLE)?));
             }
             Way::Bare => self.entry(target, identity, false).run().await?.say("bare"),
             Way::View => self.entry(target, identity, true).run().await?.say("view"),
@@ -173,15 +166,16 @@ impl Bench {
     }
 }
 
-/// From before the fork to the moment the program has been reaped.
-fn to_the_end(command: &mut Command) -> Result<Duration> {
+/// From before the fork to the moment the program has been reaped, with this exit
+/// code.
+fn to_the_end(command: &mut Command, code: i32) -> Result<Duration> {
     let (name, value) = PATH.split_once('=').context("PATH")?;
     command.env_clear().env(name, value);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let begun = Instant::now();
     let status = command.status()?;
     let took = begun.elapsed();
-    ensure!(status.success(), "{command:?}: {status}");
+    ensure!(status.code() == Some(code), "{command:?}: {status}");
     Ok(took)
 }
 

@@ -16,7 +16,8 @@ pub const CONNECT: &str = "connect";
 pub const ENDING: u8 = 75;
 
 /// The role that is started by exec to list the helper's sessions on stdout, a
-/// JSON object in each line.
+/// JSON object in each line, and an empty line behind the last: that the program has
+/// ended is told later.
 pub const LIST: &str = "list";
 
 /// The role that serves one client on stdin and stdout, without a main process.
@@ -26,6 +27,10 @@ pub const SERVE: &str = "serve";
 /// The role that kpexec starts itself, on the node: it serves one client on its
 /// stdin and stdout.
 pub const LOCAL: &str = SERVE;
+
+/// The role that kpexec starts itself, on the node, to list the running containers on
+/// stdout, each as POD/NAMESPACE/CONTAINER in a line.
+pub const CONTAINERS: &str = "containers";
 
 /// The role that ends what is left of sessions whose helper was killed.
 pub const SWEEP: &str = "sweep";
@@ -59,7 +64,17 @@ pub const ENTRY: &str = "node-entry";
 pub const CRI_SOCKET: &str = "KPEXEC_CRI_SOCKET";
 
 /// The variable with the toolset's folder. Empty: there is none.
-pub const TOOLSET: &str = "KPEXEC_TOOLSET";
+pub const TOOLSET: &str = "KPEXEC_TOOLSET_FOLDER";
+
+/// The variable with the helper pod's namespace and name, and a / between, for what
+/// is told of it.
+pub const HELPER_POD: &str = "KPEXEC_HELPER_POD";
+
+/// How the events about a helper pod are looked up.
+#[must_use]
+pub fn get_events(namespace: &str, pod: &str) -> String {
+    format!("kubectl get events -n {namespace} --field-selector involvedObject.name={pod}")
+}
 
 /// The variable with the seconds that the helper stays without a session.
 pub const IDLE_SECONDS: &str = "KPEXEC_IDLE_SECONDS";

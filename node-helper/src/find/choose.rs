@@ -22,7 +22,7 @@ pub(super) enum Wanted<'a> {
 pub(super) enum Choice<'a> {
     /// This one.
     One(&'a Known),
-    /// The default one of a pod that has these, two at least.
+    /// The default one of a pod that has these, two at least, the first made first.
     Pod(Vec<&'a Known>),
 }
 
@@ -121,7 +121,9 @@ fn in_pod<'a>(
     let of = |pod: &str, namespace: &str| -> Vec<&'a Known> {
         let is_its =
             |one: &&Known| one.target.pod_name == pod && one.target.pod_namespace == namespace;
-        all.iter().filter(is_its).collect()
+        let mut its: Vec<_> = all.iter().filter(is_its).collect();
+        its.sort_by_key(|known| known.created_at);
+        its
     };
     let everything = of(pod, namespace);
     let running: Vec<_> = everything.iter().copied().filter(|known| known.running).collect();
@@ -152,17 +154,16 @@ fn in_pod<'a>(
 
 /// The pod's default container: the one its annotation names, else the first,
 /// and then kubectl's line about that. The kubelet starts them in the order of
-/// the pod's spec, which the runtime does not know.
+/// the pod's spec, which the runtime does not know; here they are in that of
+/// their making.
 pub(super) fn default_of<'a>(
     containers: &[&'a Known],
     annotated: Option<&str>,
 ) -> Result<(&'a Known, Option<String>), Error> {
-    let mut containers = containers.to_vec();
-    containers.sort_by_key(|known| known.created_at);
     let Some(name) = annotated.filter(|name| !name.is_empty()) else {
         let first = containers[0];
         let name = &first.target.container_name;
-        let notice = format!("Defaulted container {name:?} out of: {}", names(&containers));
+        let notice = format!("Defaulted container {name:?} out of: {}", names(containers));
         return Ok((first, Some(notice)));
     };
     match containers.iter().find(|known| known.target.container_name == name) {
@@ -170,7 +171,7 @@ pub(super) fn default_of<'a>(
         None => Err(Error::NoSuchContainerInPod {
             container: name.to_owned(),
             pod: containers[0].target.pod_name.clone(),
-            known: names(&containers),
+            known: names(containers),
         }),
     }
 }
@@ -180,16 +181,20 @@ fn names(containers: &[&Known]) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// As each can be asked for.
+/// As each can be asked for; the runtime has them in no order.
 fn listed(containers: &[&Known]) -> String {
-    let shown = containers.iter().take(NAMED).map(|known| {
-        let target = &known.target;
-        let (pod, namespace) = (&target.pod_name, &target.pod_namespace);
-        let id = target.container_id.get(..SHOWN).unwrap_or(&target.container_id);
-        format!("{pod}/{namespace}/{} ({id})", target.container_name)
-    });
-    let shown = shown.collect::<Vec<_>>().join(", ");
-    match containers.len().saturating_sub(NAMED) {
+    let mut all: Vec<_> = containers
+        .iter()
+        .map(|known| {
+            let target = &known.target;
+            let (pod, namespace) = (&target.pod_name, &target.pod_namespace);
+            let id = target.container_id.get(..SHOWN).unwrap_or(&target.container_id);
+            format!("{pod}/{namespace}/{} ({id})", target.container_name)
+        })
+        .collect();
+    all.sort();
+    let shown = all[..all.len().min(NAMED)].join(", ");
+    match all.len().saturating_sub(NAMED) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -53,14 +53,16 @@ fn an_id_its_beginning_or_a_name_is_enough() {
     ] {
         assert_eq!(chosen(name, &all).unwrap(), id, "{name}");
     }
-    assert_eq!(chosen("web/prod", &all).unwrap(), "default of app, log");
+    assert_eq!(chosen("web/prod", &all).unwrap(), "default of log, app");
 }
 
 #[test]
 fn what_is_ambiguous_is_listed_as_it_can_be_asked_for() {
-    let error = chosen("postgres", &node()).unwrap_err();
-    let all = "db/prod/postgres (bb33), db/test/postgres (cc44)";
-    assert_eq!(error.to_string(), format!("postgres is ambiguous: {all}"));
+    let mut all = node();
+    all.reverse();
+    let error = chosen("postgres", &all).unwrap_err();
+    let listed = "db/prod/postgres (bb33), db/test/postgres (cc44)";
+    assert_eq!(error.to_string(), format!("postgres is ambiguous: {listed}"));
     assert!(error.hint().contains("POD/NAMESPACE/CONTAINER"), "{}", error.hint());
     assert!(matches!(chosen("aa", &node()), Err(Error::Ambiguous(..))));
     // A name never hides an ID that begins so.
@@ -95,7 +97,7 @@ fn what_is_not_there_is_told_with_what_is_near() {
     assert_eq!(of("web").1, "there is a pod of that name: web/prod");
     assert_eq!(of("prod/web").1, "the pod comes first: web/prod");
     assert!(of("no/such").0.contains("pod no of namespace such has no running container"));
-    let invalid = "container x is not valid for pod web out of: app, log";
+    let invalid = "container x is not valid for pod web out of: log, app";
     assert_eq!(of("web/prod/x").0, invalid);
     assert_eq!(of("gone").0, "container gone is not running: it has exited");
     assert!(of("old/prod").0.contains("no running container"));
@@ -107,7 +109,7 @@ fn what_is_not_there_is_told_with_what_is_near() {
 #[test]
 fn the_default_is_the_annotated_one_else_the_first_that_was_made() {
     let all = node();
-    let both: Vec<&Known> = all.iter().take(2).collect();
+    let both = [&all[1], &all[0]];
     let (first, notice) = default_of(&both, None).unwrap();
     assert_eq!(first.target.container_name, "log");
     assert_eq!(notice.unwrap(), "Defaulted container \"log\" out of: log, app");

@@ -2,6 +2,7 @@
 //! list.
 
 mod choose;
+mod list;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use crate::failure::ours;
 use crate::session::Context;
 use crate::sweep;
 use choose::{Choice, Wanted, choose, default_of};
+pub use list::{ListError, list};
 
 /// Answers a client that runs on this node, and ends what others of them have
 /// left behind: nobody else does that here.

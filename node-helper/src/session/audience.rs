@@ -227,6 +227,10 @@ impl<'a> Audience<'a> {
         if let Some(group) = leader.and_then(Pid::from_raw) {
             // It may have ended meanwhile.
             let _ended = kill_process_group(group, signal);
+            // A stopped process heeds nothing else, and its client waits for its end.
+            if [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT].contains(&signal) {
+                let _ended = kill_process_group(group, Signal::CONT);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use kpexec_protocol::exit::Status as ExitStatus;
 use kpexec_protocol::server_message::Kind;
-use kpexec_protocol::{Exit, Failure, Reason};
+use kpexec_protocol::{Exit, Failure, Reason, pod};
 
 /// What is known of the command's end.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +28,16 @@ impl Told {
 }
 
 /// The helper's pod is being deleted. In the client's words for any other fault.
-pub(super) fn pod_ends() -> Kind {
-    let hint = "kubectl get events tells why; its longest life is 12 h";
+pub(super) fn pod_ends(pod: Option<&str>) -> Kind {
+    let events = match pod.and_then(|pod| pod.split_once('/')) {
+        Some((namespace, name)) => pod::get_events(namespace, name),
+        None => "kubectl get events".to_owned(),
+    };
     let lost = "lost the session, and with it the command's result";
-    failure(&format!("{lost}: the helper pod was deleted or evicted"), hint)
+    failure(
+        &format!("{lost}: the helper pod was deleted or evicted"),
+        &format!("{events} tells why; its longest life is 12 h"),
+    )
 }
 
 /// Another client has taken the session over.
@@ -41,7 +47,8 @@ pub(super) fn taken_over() -> Kind {
 
 /// There is no session of this name.
 pub(super) fn no_session(name: &str) -> Kind {
-    failure(&format!("there is no session {name} in this helper"), "kpexec sessions lists them")
+    let what = format!("session {name} of this helper has ended, or never was");
+    failure(&what, "kpexec sessions lists those there are")
 }
 
 /// This session's client must have a terminal.
@@ -113,6 +120,18 @@ pub(super) fn exit(status: i32) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_pod_ends_is_told_where_to_look() {
+        let hint = |pod| match pod_ends(pod) {
+            Kind::Failure(failure) => failure.hint,
+            other => panic!("{other:?}"),
+        };
+        let expected = "kubectl get events -n ops --field-selector involvedObject.name=kpexec-1 \
+                        tells why; its longest life is 12 h";
+        assert_eq!(hint(Some("ops/kpexec-1")), expected);
+        assert!(hint(None).starts_with("kubectl get events tells why"));
+    }
 
     #[test]
     fn a_session_that_lives_on_is_no_success() {

@@ -84,6 +84,8 @@ pub struct Context {
     /// The UID of the helper's pod, where another image has the tools: the pod
     /// has a tools container then.
     pub tools_pod: Option<String>,
+    /// Namespace and name of the helper's pod, if it was told them.
+    pub own_pod: Option<String>,
     /// The inode number of the node's network namespace, which the helper has
     /// left.
     pub node_network: u64,
@@ -125,6 +127,7 @@ impl Context {
             cri_socket,
             toolset: from_env(pod::TOOLSET).unwrap_or_else(|| TOOLSET.into()),
             tools_pod: std::env::var(TOOLS_POD).ok(),
+            own_pod: std::env::var(pod::HELPER_POD).ok(),
             grace: Duration::ZERO,
             sessions: Sessions::default(),
         })

@@ -69,7 +69,7 @@ pub(super) async fn relay(
         () = command.ended_untold() => Told::TooLate,
         forsaken = audience.until_forsaken() => {
             if forsaken == Forsaken::PodEnds {
-                audience.say_now(pod_ends());
+                audience.say_now(pod_ends(context.own_pod.as_deref()));
             }
             shim.end(&context.procfs, &hang_up(context.grace)).await;
             return;

@@ -153,12 +153,14 @@ impl Supervisor {
             if !self.servers.is_empty() {
                 idle_since = Instant::now();
             }
-            if idle_since.elapsed() >= patience {
-                return Ok(());
-            }
             let idle = self.servers.is_empty();
             let timeout = idle.then(|| patience.saturating_sub(idle_since.elapsed()));
-            for event in self.wait(timeout).map_err(call("wait"))? {
+            let happened = self.wait(timeout).map_err(call("wait"))?;
+            // Not before: whoever has come in time is served, how many they may be.
+            if idle && happened.is_empty() && idle_since.elapsed() >= patience {
+                return Ok(());
+            }
+            for event in happened {
                 match event {
                     Event::Caller => self.admit(),
                     Event::Note(server) => self.listen_to(server),

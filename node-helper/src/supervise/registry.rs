@@ -75,10 +75,10 @@ impl<Way> Registry<Way> {
         servers.find(|server| server.sessions.contains_key(session)).map(|server| &server.way)
     }
 
-    /// What there is to say of all sessions, a line each.
+    /// What there is to say of all sessions, a line each, and the line that ends it.
     pub fn list(&self) -> String {
         let records = self.servers.values().flat_map(|server| server.sessions.values());
-        records.map(|record| format!("{record}\n")).collect()
+        records.map(String::as_str).chain([""]).map(|record| format!("{record}\n")).collect()
     }
 }
 
@@ -101,13 +101,13 @@ mod tests {
         registry.note(20, note("20.2", "c"));
         // A server that is not known, or no more, has nothing to say.
         registry.note(30, note("30", "d"));
-        assert_eq!(registry.list(), "a\nb\nc\n");
+        assert_eq!(registry.list(), "a\nb\nc\n\n");
         assert_eq!(registry.server_of("20.2"), Some(&"twenty"));
         assert_eq!(registry.server_of("30"), None);
 
         registry.note(20, note("20", "b, without a client"));
         registry.note(20, note("20.2", ""));
-        assert_eq!(registry.list(), "a\nb, without a client\n");
+        assert_eq!(registry.list(), "a\nb, without a client\n\n");
         registry.remove(10);
         // What ended was no server.
         registry.remove(11);

@@ -2,8 +2,7 @@
 //! process of `--share`, or back to one that was kept.
 
 use std::io::Read as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tests::command::{kpexec, run, signal, wait};
 use tests::faults::{Cut, Killed};
-use tests::{BOTH_NODES, Namespace};
+use tests::{BOTH_NODES, Client, Namespace};
 
 use super::session::{LIMIT, Session};
 use super::{Role, alone, processes_of};
@@ -57,51 +56,6 @@ fn a_fault_is_told_where_connections_are_shared() -> Result<()> {
     Ok(())
 }
 
-/// A user's machine: what kpexec remembers there goes with the test.
-struct Client {
-    helpers: Namespace,
-    state: tempfile::TempDir,
-}
-
-impl Client {
-    fn new(name: &str) -> Result<Self> {
-        Ok(Self { helpers: Namespace::for_helpers(name)?, state: tempfile::tempdir()? })
-    }
-
-    fn configure(&self) -> impl Fn(&mut Command) {
-        let state: &Path = self.state.path();
-        move |command| {
-            command.env("XDG_STATE_HOME", state);
-        }
-    }
-
-    fn kpexec(&self, words: &[&str]) -> Command {
-        let mut command = kpexec(&[words, &["--helper-namespace", self.helpers.name()]].concat());
-        self.configure()(&mut command);
-        command
-    }
-
-    /// The name of the session in `pod`, once it is as `state` says.
-    fn session(&self, pod: &str, state: &str) -> Result<String> {
-        let (deadline, place) = (Instant::now() + LIMIT, format!("default/{pod}"));
-        loop {
-            let listed = run(self.kpexec(&["sessions"]), b"")?.text();
-            let rows = listed.lines().map(|row| row.split_whitespace().collect::<Vec<_>>());
-            let mut rows = rows.filter(|row| row.get(1) == Some(&place.as_str()));
-            if let Some(row) = rows.find(|row| row.get(3) == Some(&state)) {
-                return Ok(row[0].to_owned());
-            }
-            ensure!(Instant::now() < deadline, "{pod}: no {state} session: {listed}");
-        }
-    }
-
-    fn attach(&self, session: &str) -> Result<Child> {
-        let mut command = self.kpexec(&["attach", session]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().context("run kpexec")
-    }
-}
-
 #[test]
 #[ignore = "needs the cluster to itself: cargo xtask test runs it last"]
 fn a_fault_is_told_to_who_came_back() -> Result<()> {
@@ -109,11 +63,12 @@ fn a_fault_is_told_to_who_came_back() -> Result<()> {
     let client = Client::new("attached-fault")?;
     for (number, pod) in (0..).zip(BOTH_NODES) {
         let flags = ["--linger=60s", "--helper-namespace", client.helpers.name()];
-        let mut session = Session::begin_by(pod, 87_120 + number, &flags, client.configure())?;
+        let mut session =
+            Session::begin_by(pod, 87_120 + number, &flags, |command| client.configure(command))?;
         session.client.kill()?;
         session.client.wait()?;
-        session.client = client.attach(&client.session(pod, "lost")?)?;
-        client.session(pod, "attached")?;
+        session.client = client.start(&["attach", &client.session("lost")?])?;
+        client.session("attached")?;
         let fault = Instant::now();
         for pid in processes_of(&client.helpers, Role::Main)? {
             signal(pid, Signal::KILL)?;
@@ -136,15 +91,11 @@ fn a_session_that_lingers_survives_a_link_that_is_cut() -> Result<()> {
     let whole: String = (1..=150).map(|n| format!("{n}\n")).collect();
     let mut begun = Vec::new();
     for pod in BOTH_NODES {
-        let helpers = client.helpers.name();
-        let words = ["--linger=60s", "--keepalive=6s", "--helper-namespace", helpers, pod];
-        let mut command = kpexec(&[&words[..], &["--", "sh", "-c", script]].concat());
-        client.configure()(&mut command);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut first = command.spawn()?;
+        let words = ["--linger=60s", "--keepalive=6s", pod, "--", "sh", "-c", script];
+        let mut first = client.start(&words)?;
         let mut shown = vec![0; 2];
         first.stdout.as_mut().context("no stdout")?.read_exact(&mut shown)?;
-        begun.push((pod, client.session(pod, "attached")?, first, shown));
+        begun.push((pod, client.session_in(pod, "attached")?, first, shown));
     }
     let (cut, since) = (Cut::both()?, Instant::now());
     for (pod, name, first, shown) in &mut begun {

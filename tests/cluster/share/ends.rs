@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tests::command::{kpexec, run, signal};
 use tests::pod::wait_for_processes;
@@ -30,6 +30,31 @@ fn killed_it_takes_its_sessions_along_and_is_replaced() -> Result<()> {
         let next = run(sharer.command(&[pod, "--", "sh", "-c", "exit 4"]), b"")?;
         assert_eq!(next.code(), 4, "{pod}: {next:?}");
         ensure!(sharer.process()? != process);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_session_that_lingers_is_told_to_be_kept_and_is() -> Result<()> {
+    let sharer = Sharer::new("lingers")?;
+    for pod in BOTH_NODES {
+        let script = "echo ready; sleep 6; echo end; exit 9";
+        let session = sharer.started(&["--linger=60s", pod, "--", "sh", "-c", script])?;
+        signal(sharer.process()?, Signal::KILL)?;
+        let output = session.end()?;
+        assert_eq!(output.code(), 125, "{pod}: {output:?}");
+        let way = format!("hint: kpexec attach --helper-namespace {} ", sharer.namespace());
+        let lines: Vec<&str> = output.stderr.lines().collect();
+        let [error, hint] = lines[..] else { anyhow::bail!("{pod}: {}", output.stderr) };
+        let kept = "kpexec: lost the way to the session, which is kept: \
+                    the process that shares connections has ended";
+        assert_eq!(error, kept, "{pod}");
+        let rest = hint.strip_prefix(&way).with_context(|| format!("{pod}: {hint}"))?;
+        let (name, rest) = rest.split_once(' ').context("no name")?;
+        assert_eq!(rest, "goes on with it within 60 s", "{pod}");
+        let attach = kpexec(&["attach", "--helper-namespace", sharer.namespace(), name]);
+        let again = run(attach, b"")?;
+        assert_eq!((again.code(), again.text().as_str()), (9, "end"), "{pod}: {again:?}");
     }
     Ok(())
 }
@@ -92,7 +117,11 @@ fn it_ends_when_nobody_came_for_so_long() -> Result<()> {
         let left = std::fs::read_dir(sharer.folder().join("kpexec"))?.flatten();
         let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
         assert_eq!(left, ["lock"], "after {process}");
-        assert_eq!(sharer.connections()?, 0, "{pod}");
+        let ended = Instant::now();
+        while sharer.connections()? > 0 {
+            ensure!(ended.elapsed() < Duration::from_secs(20), "{pod}: a connection is left");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
     Ok(())
 }
@@ -100,7 +129,7 @@ fn it_ends_when_nobody_came_for_so_long() -> Result<()> {
 #[test]
 fn gc_ends_it_with_its_last_command() -> Result<()> {
     let sharer = Sharer::new("gc")?;
-    let script = "echo ready; sleep 3; exit 7";
+    let script = "echo ready; sleep 10; exit 7";
     let session = sharer.started(&[BOTH_NODES[0], "--", "sh", "-c", script])?;
     let process = sharer.process()?;
     let mut gc = kpexec(&["gc", "--helper-namespace", sharer.namespace()]);

@@ -3,6 +3,7 @@
 
 mod access;
 mod ends;
+mod one;
 mod sharer;
 
 use std::process::Command;
@@ -142,8 +143,9 @@ fn a_terminal_is_one() -> Result<()> {
             terminal.expect(expected)?;
         }
         terminal.resize(32, 78)?;
-        terminal.type_in("sleep 0.5; stty size\r")?;
-        terminal.expect("32 78")?;
+        // The change is a message of its own; asked again until it is there.
+        terminal.type_in("until stty size | grep '32 78'; do sleep 0.1; done\r")?;
+        terminal.expect("\r\n32 78\r\n")?;
         terminal.type_in("exit 5\r")?;
         let status = tests::command::wait(&mut terminal.child, std::time::Duration::from_secs(20))?;
         assert_eq!(status.code(), Some(5), "{pod}");

@@ -22,7 +22,7 @@ const GONE: Duration = Duration::from_secs(30);
 /// How much of it.
 struct Extent {
     sessions: usize,
-    /// For both nodes together.
+    /// How long all of them are there, on each node.
     time: Duration,
     /// How long a session lasts, at most.
     life: Duration,
@@ -31,9 +31,10 @@ struct Extent {
 /// With `KPEXEC_LONG` set the whole of it.
 fn extent() -> Extent {
     let long = std::env::var_os("KPEXEC_LONG").is_some();
-    // A start costs a quarter of a second of the processors, API server to runtime:
-    // shorter lives would keep two of them busy with nothing else.
-    let (sessions, time, life) = if long { (200, 300, 90_000) } else { (30, 20, 3_000) };
+    // A start costs a sixth of a second of the processors, API server to runtime, and
+    // more where many begin at once: with shorter lives two of them would do nothing
+    // else, and clients would be told that the helper does not answer.
+    let (sessions, time, life) = if long { (200, 300, 240_000) } else { (30, 10, 3_000) };
     let (time, life) = (Duration::from_secs(time), Duration::from_millis(life));
     Extent { sessions, time, life }
 }
@@ -84,13 +85,14 @@ fn soak(pod: &str, extent: &Extent) -> Result<()> {
 
 /// Sessions of every kind, as many at once as there may be, until the time is over.
 fn turmoil(client: &Client, extent: &Extent) -> Result<Tally> {
-    let deadline = Instant::now() + extent.time / u32::try_from(BOTH_NODES.len())?;
+    let arrival = extent.life / 2;
+    let deadline = Instant::now() + arrival + extent.time;
     let failed = AtomicBool::new(false);
     let work = |number: usize| -> Result<Tally> {
         let mut random = fastrand::Rng::with_seed(SEED + number as u64);
         let mut tally = Tally::default();
         // They come one after the other, as people do.
-        std::thread::sleep(extent.life.mul_f64(number as f64 / extent.sessions as f64));
+        std::thread::sleep(arrival.mul_f64(number as f64 / extent.sessions as f64));
         while Instant::now() < deadline && !failed.load(Ordering::Relaxed) {
             let kind = random.choice(Kind::ALL).context("there are kinds")?;
             let mark = format!("{number}-{}", tally.all());

@@ -91,7 +91,7 @@ impl Rounds {
                 command = Command::new(&self.kpexec);
                 command.args(["--local", &self.id, "--", "true"]);
                 command.env("KPEXEC_NODE_HELPER", self.files.join("root/node-helper"));
-                command.env("KPEXEC_TOOLSET", self.files.join("toolset"));
+                command.env("KPEXEC_TOOLSET_FOLDER", self.files.join("toolset"));
             }
             // What of it is the client's own.
             "start" => {

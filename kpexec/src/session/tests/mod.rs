@@ -3,7 +3,9 @@
 mod machine;
 mod random;
 mod server;
+mod shared;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,18 +24,38 @@ const V4: &str = "v4.channel.k8s.io";
 const V5: &str = "v5.channel.k8s.io";
 const MIB: usize = 1024 * 1024;
 
-async fn session_with(server: &Server, command: &str) -> Result<Session, SessionError> {
+fn dialer(server: &Server) -> Arc<Dialer> {
     // Fails if another test was faster, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = kube::Config::new(server.url.parse().unwrap());
     let cluster = Cluster::from_config(config).unwrap();
     let dialer = Dialer::new(&cluster, "kpexec", "kpexec-1", Duration::from_secs(30));
     dialer.set_made(true);
+    dialer
+}
+
+async fn session_with(server: &Server, command: &str) -> Result<Session, SessionError> {
+    session_by(&dialer(server), command).await
+}
+
+async fn session_by(dialer: &Dialer, command: &str) -> Result<Session, SessionError> {
     let start = Start { argv: vec![command.to_owned().into()], ..Start::default() };
     let start = Kind::Start(start);
     let connected =
-        async { reach(&dialer, Load::One, |_: HelperLog| {}).await?.begin(&start).await };
+        async { reach(dialer, Load::One, |_: HelperLog| {}).await?.begin(&start).await };
     timeout(Duration::from_secs(20), connected).await.expect("connects or fails in time")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exec_that_was_asked_for_ahead_is_the_sessions() {
+    let starting = Answer::Refuse(500, "unable to upgrade connection: container not found");
+    for answers in [&[Answer::Serve][..], &[starting, Answer::Serve]] {
+        let server = server::start(V5, answers).await;
+        let dialer = dialer(&server);
+        dialer.dial_ahead();
+        session_by(&dialer, "cat").await.unwrap();
+        assert_eq!(server.requests.lock().unwrap().len(), answers.len(), "{answers:?}");
+    }
 }
 
 /// What came of a command.

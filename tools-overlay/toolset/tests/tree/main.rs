@@ -1,7 +1,7 @@
 //! A built tree in an otherwise empty root: that its programs work there, and
 //! that they ask for nothing of the root that could be the target's.
 //!
-//! `cargo xtask test` builds the trees and says in `KPEXEC_TOOLSET` where they
+//! `cargo xtask test` builds the trees and says in `KPEXEC_TOOLSET_TREES` where they
 //! are, separated by colons, the largest last.
 
 mod checks;
@@ -18,7 +18,8 @@ use root::Root;
 
 /// The trees to look at, each with the checks for it.
 fn trees() -> Result<Vec<(PathBuf, Vec<Check>)>> {
-    let trees = std::env::var("KPEXEC_TOOLSET").context("KPEXEC_TOOLSET names no tree")?;
+    let trees =
+        std::env::var("KPEXEC_TOOLSET_TREES").context("KPEXEC_TOOLSET_TREES names no tree")?;
     let checks = |tree: &Path| {
         let has = |program: &str| tree.join("bin").join(program).exists();
         let mut checks = CHECKS.to_vec();
