@@ -139,7 +139,8 @@ fn input_goes_on_too() -> Result<()> {
 fn nobody_is_waited_for_longer_than_was_said() -> Result<()> {
     let client = Client::new("linger")?;
     for (pod, mark) in BOTH_NODES.into_iter().zip(["87001", "87002"]) {
-        let first = client.start(&["--linger", "4s", pod, "--", "sleep", mark])?;
+        // Long enough to be seen lost by a slow machine.
+        let first = client.start(&["--linger", "12s", pod, "--", "sleep", mark])?;
         wait_for_processes(mark, 1)?;
         kill(first)?;
         client.session("lost")?;

@@ -120,7 +120,7 @@ fn a_terminal_is_one() -> Result<()> {
         // The change is a message of its own; asked again until it is there.
         terminal
             .type_in("until stty size | command grep '30 100'; do sleep 0.1; done; exit 4\r")?;
-        terminal.expect("\r30 100\r\n")?;
+        terminal.expect("30 100\r\n")?;
         assert_eq!(wait(&mut terminal.child, LIMIT)?.code(), Some(4), "{node}");
         assert_eq!(terminal.settings()?, before, "{node}");
     }

@@ -145,7 +145,7 @@ fn a_terminal_is_one() -> Result<()> {
         terminal.resize(32, 78)?;
         // The change is a message of its own; asked again until it is there.
         terminal.type_in("until stty size | grep '32 78'; do sleep 0.1; done\r")?;
-        terminal.expect("\r\n32 78\r\n")?;
+        terminal.expect("32 78\r\n")?;
         terminal.type_in("exit 5\r")?;
         let status = tests::command::wait(&mut terminal.child, std::time::Duration::from_secs(20))?;
         assert_eq!(status.code(), Some(5), "{pod}");
