@@ -18,6 +18,16 @@ pub enum SaveError {
     Nothing,
 }
 
+impl SaveError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::File(..) => Some("--save-changes takes a file that you can write".into()),
+            Self::Nothing => None,
+        }
+    }
+}
+
 /// A file that is being written under another name, in the same folder. Dropped,
 /// it is gone.
 #[derive(Debug)]

@@ -73,7 +73,8 @@ impl ManifestError {
             Self::OtherNamespace { of_file, .. } => {
                 Some(format!("leave out -n, or give -n {of_file}"))
             }
-            Self::Read { .. } | Self::Parse { .. } => None,
+            Self::Read { .. } => Some("-f takes a file that you can read, or - for stdin".into()),
+            Self::Parse { .. } => None,
         }
     }
 }

@@ -150,11 +150,11 @@ impl RunError {
             Self::Settings(error) => error.hint(),
             Self::Share(error) => error.hint(),
             Self::Told(told) => told.hint(),
+            Self::Save(error) => error.hint(),
             Self::Gc(error) | Self::Sessions(error) => error.hint(),
             Self::Nobody | Self::NotKept => Some("kubectl auth whoami asks the same".into()),
             Self::Attach(_)
             | Self::Cleanup(_)
-            | Self::Save(_)
             | Self::Reference(_)
             | Self::Local { .. }
             | Self::Left

@@ -70,7 +70,8 @@ fn mistakes_are_two_lines_at_most_and_125() {
     );
     refused(
         &["-f", "/no/such", "--", "id"],
-        "kpexec: cannot read /no/such: No such file or directory (os error 2)\n",
+        "kpexec: cannot read /no/such: No such file or directory (os error 2)\n\
+         hint: -f takes a file that you can read, or - for stdin\n",
     );
 }
 

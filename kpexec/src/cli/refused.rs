@@ -105,23 +105,45 @@ fn level(args: &[OsString], error: &clap::Error) -> Option<CliError> {
 
 /// `kpexec exec POD`, where exec would be the pod.
 fn verb_of_another(args: &[OsString], error: &clap::Error) -> Option<CliError> {
-    let ContextValue::String(unexpected) = error.get(ContextKind::InvalidArg)? else { return None };
-    let words = args.iter().skip(1).filter_map(|word| word.to_str());
-    let mut before = words.take_while(|word| word != unexpected && *word != "--");
-    let (verb, hint) = before.find_map(|word| Some((word, habits::instead_of_verb(word)?)))?;
-    let is_word = error.kind() == ErrorKind::UnknownArgument && !unexpected.starts_with('-');
-    is_word.then(|| {
-        let what = format!("{verb} is not a word of kpexec's");
-        usage(&what, hint)
-    })
+    let unexpected = word_too_many(error)?;
+    let words = args.iter().filter_map(|word| word.to_str());
+    let before: Vec<&str> = words.take_while(|word| *word != unexpected && *word != "--").collect();
+    let named = before.windows(2).filter(|pair| !takes_a_value(pair[0])).map(|pair| pair[1]);
+    let (verb, hint) =
+        named.filter_map(|word| Some((word, habits::instead_of_verb(word)?))).next()?;
+    Some(usage(&format!("{verb} is not a word of kpexec's"), hint))
+}
+
+/// Whether `word` is a flag, or ends with one, whose value is the next word.
+fn takes_a_value(word: &str) -> bool {
+    let command = Cli::command();
+    let mut flags = command
+        .get_arguments()
+        .filter(|flag| flag.get_action().takes_values() && !flag.is_require_equals_set());
+    match (word.strip_prefix("--"), word.strip_prefix('-')) {
+        (Some(long), _) => flags.any(|flag| flag.get_long() == Some(long)),
+        (None, Some(short)) => flags.any(|flag| flag.get_short() == short.chars().last()),
+        (None, None) => false,
+    }
+}
+
+/// The word that is one too many: no flag.
+fn word_too_many(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(word)
+            if error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-') =>
+        {
+            Some(word)
+        }
+        _ => None,
+    }
 }
 
 /// `kpexec atach SESSION`, where atach would be the pod.
 fn word_of_ours(args: &[OsString], error: &clap::Error) -> Option<CliError> {
-    let ContextValue::String(unexpected) = error.get(ContextKind::InvalidArg)? else { return None };
-    let first = args.get(1)?.to_str().filter(|word| word != unexpected)?;
-    let is_word = error.kind() == ErrorKind::UnknownArgument && !unexpected.starts_with('-');
-    let meant = nearest(first, WORDS).filter(|_| is_word)?;
+    let unexpected = word_too_many(error)?;
+    let first = args.get(1)?.to_str().filter(|word| *word != unexpected)?;
+    let meant = nearest(first, WORDS)?;
     Some(usage(
         &what(error),
         &format!("did you mean kpexec {meant}? A pod's command stands after --"),

@@ -243,6 +243,11 @@ fn a_verb_typed_by_habit_is_no_pod() {
     // There may be a pod of that name.
     assert_eq!(parse(&["exec", "--", "exec", "x"]).unwrap().pod.as_deref(), Some("exec"));
     assert_eq!(usage_of(&["web", "exec"]).0, "unexpected argument 'exec' found");
+    // And a namespace.
+    for flags in [&["-n", "cp"][..], &["-in", "cp"], &["--namespace", "debug"]] {
+        let (what, _) = usage_of(&[flags, &["web", "ls"]].concat());
+        assert_eq!(what, "unexpected argument 'ls' found", "{flags:?}");
+    }
 }
 
 #[test]

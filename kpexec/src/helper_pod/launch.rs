@@ -82,7 +82,7 @@ const NOT_PULLED: [&str; 5] =
     ["ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "pull image", "Back-off pulling"];
 
 /// And of one that is being pulled.
-const PULLING: [&str; 1] = ["Pulling image"];
+const PULLING: &str = "Pulling image";
 
 /// What it says of one that is the wrong one, and where the runtime does not find
 /// our program in it.
@@ -127,7 +127,7 @@ impl LaunchError {
             Self::TimedOut { reason: Some(reason), .. } if says(reason, &NOT_PULLED) => {
                 Some("is its name right, and its registry up? --helper-timeout waits longer".into())
             }
-            Self::TimedOut { reason: Some(reason), .. } if says(reason, &PULLING) => {
+            Self::TimedOut { reason: Some(reason), .. } if reason.contains(PULLING) => {
                 Some("--helper-timeout waits longer: it covers pulling the images".into())
             }
             Self::TimedOut { reason: Some(reason), .. } if says(reason, &IMAGE) => {

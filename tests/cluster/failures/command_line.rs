@@ -68,14 +68,24 @@ const ROWS: &[Row] = &[
         "user 3000000000 … user namespace",
         "uid_map",
     ),
-    row("a file that is not there", "kpexec -f /no/such -- true", "/no/such: No such file", ""),
+    row(
+        "a file that is not there",
+        "kpexec -f /no/such -- true",
+        "/no/such: No such file",
+        "-f takes",
+    ),
     row(
         "a selector that is none",
         "kpexec -l 'a=b=c' -- true",
         "cannot list the pods",
         "-l takes what … app=web",
     ),
-    row("a folder to save to that is none", "kpexec --save-changes /no/x $pod -- true", "/no", ""),
+    row(
+        "a folder to save to that is none",
+        "kpexec --save-changes /no/x $pod -- true",
+        "/no",
+        "that you can write",
+    ),
     Row {
         code: 127,
         ..row(
