@@ -165,17 +165,9 @@ impl Here {
         let Written { bytes, end: written } = written;
         // Before raw mode, in which a line feed would not return to column one,
         // all has been announced.
-        let raw = self.tty.then(|| RawMode::enter(self.raw_terminal)).transpose();
-        let raw = raw.map_err(|source| local("switch the terminal to raw mode", source))?;
+        let raw = self.tty.then(|| self.terminal(&control, again)).transpose()?;
         if let (Some(raw), Some(screen)) = (&raw, screen) {
             raw.resume(&screen);
-        }
-        if self.tty {
-            tokio::spawn(follow_size(control.clone()));
-        }
-        if self.tty && again {
-            let control = control.clone();
-            tokio::spawn(async move { draw_anew(&control).await });
         }
         let (stdin, unreadable) =
             self.stdin.then(spawn_stdin).map(|Stdin { bytes, failure }| (bytes, failure)).unzip();
@@ -226,8 +218,26 @@ impl Here {
         if let Some(progress) = progress.filter(|_| ended) {
             progress.remove();
         }
-        match (relayed?, written) {
-            (_, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),
+        self.exit_code(relayed?, written)
+    }
+
+    /// Gives the command our terminal: its keys as they are typed, its size as it
+    /// changes; and a screen drawn anew if the session was there `again`.
+    fn terminal(&self, control: &mpsc::Sender<Control>, again: bool) -> Result<RawMode, RunError> {
+        let raw = RawMode::enter(self.raw_terminal)
+            .map_err(|source| local("switch the terminal to raw mode", source))?;
+        tokio::spawn(follow_size(control.clone()));
+        if again {
+            let control = control.clone();
+            tokio::spawn(async move { draw_anew(&control).await });
+        }
+        Ok(raw)
+    }
+
+    /// Of a session that was relayed to its end, and its output `written` here or not.
+    fn exit_code(&self, ended: Ended, written: io::Result<()>) -> Result<u8, RunError> {
+        match (ended, written) {
+            (_, Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(BROKEN_PIPE),
             (_, Err(error)) => Err(SessionError::Output(error).into()),
             (Ended::Command(code), Ok(())) => Ok(code),
             (Ended::Detached, Ok(())) => {
