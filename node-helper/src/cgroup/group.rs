@@ -17,8 +17,8 @@ use crate::signal;
 /// How often we look whether all are gone.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How long a drop may take.
-const MOMENT: Duration = Duration::from_millis(200);
+/// How long a drop may take: on a busy node the killed need their time to go.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// A cgroup of one session. Dropped, it is killed and removed.
 #[derive(Debug)]
