@@ -7,8 +7,8 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The limit, and what a loaded machine takes besides.
-const LIMIT: Duration = Duration::from_secs(4);
+/// The limit of 2 s, and what a loaded machine takes besides.
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn ends_silently(kubeconfig: &str, what: &str) {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -48,7 +48,7 @@ fn a_cluster_that_is_away_is_not_waited_for() {
 #[test]
 fn a_login_plugin_neither_asks_nor_is_waited_for() {
     let plugin = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: sh, \
-                  interactiveMode: IfAvailable, args: [-c, 'echo who are you >&2; sleep 8']}}";
+                  interactiveMode: IfAvailable, args: [-c, 'echo who are you >&2; sleep 60']}}";
     ends_silently(&kubeconfig(9, plugin), "plugin");
 }
 

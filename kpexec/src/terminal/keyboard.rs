@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(String::from_utf8(all).unwrap(), "some typing\r".repeat(100) + "~");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn not_more_is_read_than_can_be_kept() {
         let (keyboard, typed) = mpsc::channel(1);
         let (_keys, _actions) = split(typed, Escapes::new(None), Detach::new(Vec::new()));

@@ -267,15 +267,17 @@ fn open_regular(root: BorrowedFd<'_>, path: &OsStr) -> Result<(OwnedFd, u64), Co
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
     use std::time::Instant;
+
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
     use super::*;
 
-    /// What is made of a stand-in for the reader.
-    async fn of_stand_in(program: &str, arguments: &[&str]) -> Result<Vec<u8>, Error> {
-        answer(&mut stand_in(program, arguments), File::Group).await
-    }
+    /// What takes longer than this would never end.
+    const LIMIT: Duration = Duration::from_secs(20);
 
+    /// A stand-in for the reader.
     fn stand_in(program: &str, arguments: &[&str]) -> Child {
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
@@ -286,38 +288,60 @@ mod tests {
         std::fs::read_to_string("/proc/thread-self/children").unwrap()
     }
 
+    /// One that has ended, and was not reaped: nothing of it takes time any more.
+    fn ended_stand_in(line: &str) -> Child {
+        let child = stand_in("sh", &["-c", line]);
+        let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+        waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+        child
+    }
+
     #[tokio::test]
     async fn a_reader_that_hangs_is_killed_and_reaped() {
         let begun = Instant::now();
-        let hanging = of_stand_in("sleep", &["100"]).await;
+        // Held to the end: dropped, it would be killed in any case.
+        let mut child = stand_in("sleep", &["100"]);
+        let hanging = answer(&mut child, File::Group).await;
+        let (took, left) = (begun.elapsed(), children());
         assert!(matches!(hanging, Err(Error::TimedOut(File::Group))), "{hanging:?}");
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        assert_eq!(children(), "");
+        assert!(left.is_empty() || took >= DEADLINE + GRACE, "{left} is left after {took:?}");
+        assert!(took < LIMIT, "{took:?}");
+        let status = timeout(LIMIT, child.wait()).await.expect("it goes on").unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
     }
 
     #[tokio::test]
     async fn a_reader_that_never_ends_is_cut_off() {
-        let endless = of_stand_in("yes", &[]).await;
+        // Whatever time a busy machine takes for a megabyte.
+        let mut child = stand_in("yes", &[]);
+        let endless = timeout(LIMIT, listen(&mut child, File::Group)).await.expect("it goes on");
         assert!(matches!(endless, Err(Error::TooLarge(File::Group))), "{endless:?}");
         assert_eq!(children(), "");
     }
 
     #[tokio::test]
     async fn a_reader_that_is_killed_has_no_answer() {
-        let killed = of_stand_in("sh", &["-c", "echo text; kill -KILL $$"]).await;
+        let of = async |line: &str| answer(&mut ended_stand_in(line), File::Group).await;
+        let killed = of("echo text; kill -KILL $$").await;
         assert!(matches!(killed, Err(Error::Silent)), "{killed:?}");
-        let complete = of_stand_in("echo", &["text"]).await;
+        let complete = of("echo text").await;
         assert_eq!(complete.unwrap(), b"text\n");
     }
 
     #[tokio::test]
     async fn a_beginning_that_is_not_all_there_is_none() {
-        let of = |line: &'static str| head_of(stand_in("sh", &["-c", line]));
+        let of = |line: &str| head_of(ended_stand_in(line));
         assert_eq!(of("printf text").await, Head::Text(b"text".into()));
-        assert_eq!(of("printf te; exec sleep 100").await, Head::Unread);
         assert_eq!(of("printf te; exit 5").await, Head::Unread);
         assert_eq!(of("exit 2").await, Head::Missing);
         assert_eq!(children(), "");
+        let hanging = stand_in("sh", &["-c", "printf te; exec sleep 100"]);
+        assert_eq!(head_of(hanging).await, Head::Unread);
+        let begun = Instant::now();
+        while !children().is_empty() {
+            assert!(begun.elapsed() < LIMIT, "it is left");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     #[test]

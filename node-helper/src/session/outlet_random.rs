@@ -96,12 +96,12 @@ async fn play(seed: u64, total: u64) {
         (has, messages) = (first, receiver);
     }
     while has < total {
-        let next = take(&mut messages, has, 5000, &case("the rest")).await;
+        let next = take(&mut messages, has, 20_000, &case("the rest")).await;
         has = next.unwrap_or_else(|| panic!("{}: it ends at {has}", case("the rest")));
         kept.taken(has);
     }
-    timeout(Duration::from_secs(5), writing).await.expect("a deadlock").unwrap();
-    timeout(Duration::from_secs(5), kept.all_sent()).await.expect("not all was sent");
+    timeout(Duration::from_secs(20), writing).await.expect("a deadlock").unwrap();
+    timeout(Duration::from_secs(20), kept.all_sent()).await.expect("not all was sent");
 }
 
 #[tokio::test]

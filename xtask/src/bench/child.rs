@@ -102,9 +102,14 @@ fn read_costs(text: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Mutex, PoisonError};
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Benches run one at a time: what their programs say goes to the same file.
+    static TURN: Mutex<()> = Mutex::new(());
 
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -114,6 +119,7 @@ mod tests {
 
     #[test]
     fn a_program_that_leaves_its_input_ends_the_run() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile();
         fs::write(&folder, vec![0; 4 << 20]).unwrap();
         // The pipe is full long before the end.
@@ -126,6 +132,7 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_killed_with_its_children() {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = Instant::now();
         let error = run(shell("sleep 1000 & sleep 1000"), Duration::from_millis(100)).err();
         assert!(format!("{:#}", error.unwrap()).contains("took longer"));

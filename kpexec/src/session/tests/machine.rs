@@ -62,10 +62,10 @@ async fn play(protocol: &'static str, seed: u64) -> Played {
         (stdout, stderr)
     });
     let local = Local { stdin, control, output, written: None };
-    let relayed = timeout(Duration::from_secs(20), relay(&mut session, local)).await;
+    let relayed = timeout(LIMIT, relay(&mut session, local)).await;
     let result = relayed.unwrap_or_else(|_| panic!("{protocol}, seed {seed}: it hangs"));
     for task in [feed, steer] {
-        let ended = timeout(Duration::from_secs(5), task).await;
+        let ended = timeout(LIMIT, task).await;
         ended.unwrap_or_else(|_| panic!("{protocol}, seed {seed}: a queue is still open")).unwrap();
     }
     let (stdout, stderr) = collect.await.unwrap();

@@ -24,6 +24,9 @@ const V4: &str = "v4.channel.k8s.io";
 const V5: &str = "v5.channel.k8s.io";
 const MIB: usize = 1024 * 1024;
 
+/// What takes longer than this would never end: 64 MiB take seconds on an idle machine.
+const LIMIT: Duration = Duration::from_secs(300);
+
 fn dialer(server: &Server) -> Arc<Dialer> {
     // Fails if another test was faster, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -43,7 +46,7 @@ async fn session_by(dialer: &Dialer, command: &str) -> Result<Session, SessionEr
     let start = Kind::Start(start);
     let connected =
         async { reach(dialer, Load::One, |_: HelperLog| {}).await?.begin(&start).await };
-    timeout(Duration::from_secs(20), connected).await.expect("connects or fails in time")
+    timeout(LIMIT, connected).await.expect("connects or fails in time")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +93,7 @@ async fn run(
         (stdout, stderr)
     });
     let local = Local { stdin, control: controlled, output, written: None };
-    let relayed = timeout(Duration::from_secs(60), relay(&mut session, local));
+    let relayed = timeout(LIMIT, relay(&mut session, local));
     let result = relayed.await.expect("a deadlock");
     let (stdout, stderr) = collect.await.unwrap();
     Outcome { result, stdout, stderr }
@@ -167,7 +170,7 @@ async fn a_signal_overtakes_stdin_that_is_not_taken() {
     };
     let relayed = relay(&mut session, Local { stdin, control, output, written: None });
     let both = async { tokio::join!(relayed, interrupt) };
-    let (result, said) = timeout(Duration::from_secs(20), both).await.expect("a deadlock");
+    let (result, said) = timeout(LIMIT, both).await.expect("a deadlock");
     assert!(matches!(result, Ok(Ended::Command(0))), "{result:?}");
     let Some(Output::Stdout(received)) = said else { panic!("{said:?}") };
     let received: usize = std::str::from_utf8(&received).unwrap().parse().unwrap();
@@ -206,7 +209,7 @@ async fn changes_are_saved_when_all_of_them_have_come() {
         let (output, _written) = mpsc::channel(4);
         let (_controls, control) = mpsc::channel(1);
         let relayed = relay(&mut session, Local { stdin: None, control, output, written: None });
-        let result = timeout(Duration::from_secs(10), relayed).await.unwrap();
+        let result = timeout(LIMIT, relayed).await.unwrap();
         let code = code.map(Ended::Command);
         assert_eq!(result.as_ref().ok().copied(), code, "{command}: {result:?}");
         if let Err(error) = result {
@@ -228,7 +231,7 @@ async fn how_the_command_ended_is_told_where_its_changes_are_lost() {
     let (output, _written) = mpsc::channel(4);
     let (_controls, control) = mpsc::channel(1);
     let relayed = relay(&mut session, Local { stdin: None, control, output, written: None });
-    let error = timeout(Duration::from_secs(10), relayed).await.unwrap().unwrap_err();
+    let error = timeout(LIMIT, relayed).await.unwrap().unwrap_err();
     let told = "the command ended with exit code 3, but its changes are lost";
     assert_eq!((error.to_string().as_str(), error.exit_code()), (told, 125));
     assert_eq!(session.notices, ["a last notice"]);
@@ -329,6 +332,6 @@ async fn output_that_nobody_takes_ends_the_relay() {
     drop(written);
     let (_controls, control) = mpsc::channel(1);
     let relayed = relay(&mut session, Local { stdin: None, control, output, written: None });
-    let result = timeout(Duration::from_secs(10), relayed).await.unwrap();
+    let result = timeout(LIMIT, relayed).await.unwrap();
     assert!(matches!(result, Ok(Ended::Unwanted)), "{result:?}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt, stream};
@@ -19,6 +20,9 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tonic::{Status, Streaming};
 
 use super::random;
+
+/// Long enough for what was said to reach the client on a busy machine.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// What the server does with one connection.
 #[derive(Clone, Copy, Debug)]
@@ -216,7 +220,7 @@ async fn run(
                 say(replies, Kind::Changes(Bytes::from_static(piece))).await;
             }
             if command == b"half-change" {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(ON_ITS_WAY).await;
                 vanish.notify_one();
                 return std::future::pending().await;
             }
@@ -229,7 +233,7 @@ async fn run(
         b"echo-control" => echo_control(&mut messages, replies).await,
         b"vanish" => {
             say(replies, Kind::Stdout("half a".into())).await;
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(ON_ITS_WAY).await;
             vanish.notify_one();
             return std::future::pending().await;
         }

@@ -22,7 +22,7 @@ pub const CHECKS: &[Check] = &[
     ("less", "echo text | less -F", "text"),
     ("vim", "echo one > /tmp/v; vi -es -c '%s/one/two/' -c 'wq' /tmp/v; cat /tmp/v", "two"),
     ("mount", "mount -t tmpfs none /tmp && umount /tmp && echo mounted", "mounted"),
-    ("ping", "ping -c1 -W1 127.0.0.1", "1 packets transmitted, 1 received"),
+    ("ping", "ping -c1 -W9 127.0.0.1", "1 packets transmitted, 1 received"),
     ("getent", "getent services https; getent passwd 4711", "4711:x:4711:4711::/:"),
     ("tput", "TERM=xterm-256color tput colors", "256"),
 ];
@@ -55,7 +55,7 @@ pub const STANDARD: &[Check] = &[
     ("htop", "htop --version", "htop"),
     (
         "tmux",
-        "TERM=xterm tmux -L x new-session -d 'sleep 9' && tmux -L x ls && tmux -L x kill-server",
+        "TERM=xterm tmux -L x new-session -d 'sleep 50' && tmux -L x ls && tmux -L x kill-server",
         "1 windows",
     ),
     ("xz", "echo x | xz | xz -d", "x"),
@@ -78,7 +78,7 @@ pub const FULL: &[Check] = &[
     ("gdb start", "gdb -batch -ex 'show auto-load safe-path'", "/.kpexec"),
     (
         "gdb attach",
-        "sleep 9 & gdb -p $! -batch -ex bt 2>&1 | tail -5",
+        "sleep 50 & gdb -p $! -batch -ex bt 2>&1 | tail -5",
         "from /.kpexec/lib/libc.so.6",
     ),
     (
@@ -107,5 +107,5 @@ pub const FULL: &[Check] = &[
     ("zsh", "zsh -ic 'echo $ZSH_VERSION; zmodload zsh/stat && echo module'", "module"),
     ("objdump", "objdump -f /.kpexec/bin/dash", "elf64-x86-64"),
     ("sar", "sar 1 1", "CPU"),
-    ("gcore", "sleep 9 & gcore -o /tmp/core $! >/dev/null 2>&1; ls /tmp", "core."),
+    ("gcore", "sleep 50 & gcore -o /tmp/core $! >/dev/null 2>&1; ls /tmp", "core."),
 ];

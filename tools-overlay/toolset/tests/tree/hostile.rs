@@ -65,11 +65,11 @@ const HOSTILE_STANDARD: &[Check] = &[
 const HOSTILE_FULL: &[Check] = &[
     (
         "gdb -nx",
-        "/app -c 'sleep 9; :' & gdb -nx -p $! -batch -ex bt 2>&1",
+        "/app -c 'sleep 50; :' & gdb -nx -p $! -batch -ex bt 2>&1",
         "/.kpexec/lib/libc.so.6",
     ),
-    ("gdb", "/app -c 'sleep 9; :' & gdb -p $! -batch -ex bt 2>&1", "/.kpexec/lib/libc.so.6"),
-    ("gcore", "/app -c 'sleep 9; :' & gcore -o core $! 2>&1", "Saved corefile core."),
+    ("gdb", "/app -c 'sleep 50; :' & gdb -p $! -batch -ex bt 2>&1", "/.kpexec/lib/libc.so.6"),
+    ("gcore", "/app -c 'sleep 50; :' & gcore -o core $! 2>&1", "Saved corefile core."),
     ("pdb", "echo 'print(6*7)' > p.py; echo c | python3 -m pdb p.py", "42"),
     ("breakpoint", "echo c | python3 -c 'breakpoint(); print(6*7)'", "42"),
     (
@@ -84,7 +84,7 @@ const HOSTILE_FULL: &[Check] = &[
 const TRAPPED: &[&str] = &[
     "/usr/bin/sed",
     "/sbin/ldconfig",
-    "/app -c 'sleep 9; :' & gdb -nx -iex 'set auto-load scripts-directory /usr/lib/debug' \
+    "/app -c 'sleep 50; :' & gdb -nx -iex 'set auto-load scripts-directory /usr/lib/debug' \
         -iex 'set auto-load safe-path /' -p $! -batch -ex bt",
     "python3 -c 'exec(open(\"/root/.pdbrc\").read())'",
 ];
