@@ -18,7 +18,8 @@ use crate::naive::Naive;
 use crate::observed::{children, descriptors, inside, until};
 use crate::race::Race;
 
-const SOON: Duration = Duration::from_secs(10);
+/// Shorter than what ends a session in any case: its 20 s of farewell.
+const SOON: Duration = Duration::from_secs(18);
 const NET_ADMIN: u64 = 1 << 12;
 
 #[tokio::test]
@@ -156,6 +157,8 @@ async fn a_session_cut_at_any_moment_leaves_nothing() -> Result<()> {
     node.output(&["true"]).await?;
     let settled = || Ok(children(helper)?.is_empty());
     until("the first has ended", SOON, settled).await?;
+    // And all that it had open is closed.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let target = node.container.pid;
     let before = (descriptors(helper)?, mounts(helper)?, mounts(target)?);
 
@@ -170,7 +173,7 @@ async fn a_session_cut_at_any_moment_leaves_nothing() -> Result<()> {
     }
     drop(race);
     // Whoever ignores a hang-up has 2 s, and 2 s more to be terminated.
-    until("all have ended", Duration::from_secs(8), settled).await?;
+    until("all have ended", SOON, settled).await?;
     for name in ["sleep", "sh", "busybox", "kpexec-shim"] {
         assert_eq!(inside(&node.container, name)?, [0; 0], "{name}");
     }

@@ -104,7 +104,7 @@ impl Confined {
         } else {
             ("cgroup.events", "frozen 1")
         };
-        for _ in 0..100 {
+        for _ in 0..2000 {
             if fs::read_to_string(self.folder.join(file))?.contains(wanted) {
                 return Ok(frozen);
             }

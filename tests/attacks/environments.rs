@@ -2,7 +2,6 @@
 //! and who listens to that (A2 and A3 of the threat model).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context, Result, ensure};
 use kpexec_protocol::{Id, Identity, Profile, Start, id};
@@ -10,6 +9,7 @@ use kpexec_protocol::{Id, Identity, Profile, Start, id};
 use crate::client::{Node, terminal};
 use crate::fake_container::{FakeContainer, Options};
 use crate::naive::Naive;
+use crate::programs::{install, install_text};
 use crate::strace::Strace;
 
 /// What a careless helper could look for in `PATH` of the target.
@@ -24,8 +24,8 @@ fn plant_fakes(container: &FakeContainer) -> Result<()> {
             let fake = container.path(&format!("{folder}/{name}"));
             // It may be a link to the container's busybox.
             let _absent = fs::remove_file(&fake);
-            fs::write(&fake, format!("#!/bin/busybox sh\n/bin/busybox touch /tmp/ran-{name}\n"))?;
-            fs::set_permissions(&fake, fs::Permissions::from_mode(0o755))?;
+            let text = format!("#!/bin/busybox sh\n/bin/busybox touch /tmp/ran-{name}\n");
+            install_text(&text, &fake)?;
         }
     }
     Ok(())
@@ -176,7 +176,7 @@ async fn t06_the_targets_own_programs_load_no_library_either() -> Result<()> {
         fs::create_dir_all(container.path(folder))?;
     }
     for library in ["/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"] {
-        fs::copy(library, container.path(library))?;
+        install(library.as_ref(), &container.path(library))?;
     }
     let argv = ["/bin/busybox", "env", "LD_PRELOAD=/attacks/preload", "/attacks/dynamic"];
     Naive::new()?.run(&container, &["-a"], &argv)?;

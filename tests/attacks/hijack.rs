@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use kpexec_protocol::{Identity, Profile, ServerMessage, Start};
@@ -12,9 +13,10 @@ use serde_json::{Value, json};
 use crate::client::{Node, SHIELD, exactly};
 use crate::fake_container::{DEFAULT, FakeContainer, Options};
 use crate::naive::Naive;
+use crate::observed::{inside, until};
 
 /// A command with a child, which both wait.
-pub const FAMILY: [&str; 3] = ["sh", "-c", "echo pid $$; sleep 20; true"];
+const FAMILY: [&str; 3] = ["sh", "-c", "echo pid $$; sleep 20; true"];
 
 /// What the attack says that it could have, and what else it was told.
 fn attack(container: &FakeContainer, name: &str) -> Result<(Vec<String>, Vec<String>)> {
@@ -26,6 +28,12 @@ fn attack(container: &FakeContainer, name: &str) -> Result<(Vec<String>, Vec<Str
     let had = had.into_iter().map(|(what, _)| what.to_owned());
     let refused = refused.into_iter().map(|(what, how)| format!("{what} {how}"));
     Ok((had.collect(), refused.collect()))
+}
+
+/// A shell's words for: these wait in a system call.
+fn waits(pids: &[&str]) -> String {
+    let wait = |pid: &&str| format!("busybox grep -q '^State:.S' /proc/{pid}/status");
+    pids.iter().map(wait).collect::<Vec<_>>().join(" && ")
 }
 
 /// What entering without a shield amounts to: a process in the container with
@@ -42,7 +50,9 @@ impl Equal {
         let naive = Naive::new()?;
         let argv = ["/attacks/confined", &format!("{DEFAULT:x}"), "-", "/bin/sleep", "20"];
         let sleep = naive.command(container, &["-a"], &argv).spawn()?;
-        let pid = container.run("until busybox pidof sleep; do :; done")?.output.trim().to_owned();
+        let waiting = waits(&["$pid"]);
+        let line = format!("until pid=$(busybox pidof sleep) && {waiting}; do :; done; echo $pid");
+        let pid = container.run(&line)?.output.trim().to_owned();
         Ok(Self { sleep, pid, _naive: naive })
     }
 
@@ -57,6 +67,17 @@ pub fn parity() -> Identity {
     Identity { profile: Profile::Target.into(), ..Identity::default() }
 }
 
+/// Ends a session, and waits until nothing of it is left: processes are attacked by
+/// their names.
+async fn end(node: &Node, session: Session) -> Result<()> {
+    drop(session);
+    for name in ["kpexec-shim", "sh", "sleep"] {
+        let gone = || Ok(inside(&node.container, name)?.is_empty());
+        until(name, Duration::from_secs(20), gone).await?;
+    }
+    Ok(())
+}
+
 /// A session that runs as long as this is held.
 pub struct Session {
     _requests: tokio::sync::mpsc::Sender<kpexec_protocol::ClientMessage>,
@@ -65,9 +86,9 @@ pub struct Session {
     pub pid: String,
 }
 
-/// Starts a command that begins with "pid NUMBER".
-pub async fn started(node: &Node, identity: Identity, argv: &[&str]) -> Result<Session> {
-    let request = Start { identity: Some(identity), ..node.request(argv) };
+/// Starts the family, and waits until both of it wait in a system call.
+pub async fn started(node: &Node, identity: Identity) -> Result<Session> {
+    let request = Start { identity: Some(identity), ..node.request(&FAMILY) };
     let (requests, mut answers) = node.open(request).await?;
     let first = answers.message().await?.context("no answer")?;
     let said = answers.message().await?.and_then(|answer| answer.kind);
@@ -76,6 +97,13 @@ pub async fn started(node: &Node, identity: Identity, argv: &[&str]) -> Result<S
     };
     let pid = String::from_utf8(said.to_vec())?;
     let pid = pid.strip_prefix("pid ").context("not the PID")?.trim().to_owned();
+    let both = format!(
+        "until set -- $(cat /proc/{pid}/task/{pid}/children)
+            [ $# = 1 ] && busybox grep -q sleep /proc/$1/comm && {}
+        do :; done",
+        waits(&["$1", &pid])
+    );
+    ensure!(node.container.run(&both)?.code == 0, "no family");
     Ok(Session { _requests: requests, _answers: answers, pid })
 }
 
@@ -94,11 +122,11 @@ fn is_closed(node: &Node) -> Result<()> {
 #[tokio::test]
 async fn t07_an_elevated_session_is_closed_to_the_target() -> Result<()> {
     let node = Node::around(FakeContainer::hostile(&Options::hostile())?, &[]).await?;
-    let session = started(&node, Identity::default(), &FAMILY).await?;
+    let session = started(&node, Identity::default()).await?;
     is_closed(&node)?;
-    drop(session);
+    end(&node, session).await?;
     // The same attacks, on equals.
-    let session = started(&node, parity(), &FAMILY).await?;
+    let session = started(&node, parity()).await?;
     for name in ["sh", "sleep"] {
         let (had, refused) = attack(&node.container, name)?;
         // A tool cannot be written anyway, and CAP_SYS_ADMIN is lacking.
@@ -120,7 +148,7 @@ async fn t09_one_capability_more_is_a_shield() -> Result<()> {
 
     let node = Node::around(container, &[]).await?;
     // No other capability than the container's own was asked for.
-    let session = started(&node, exactly(0, 0, DEFAULT), &FAMILY).await?;
+    let session = started(&node, exactly(0, 0, DEFAULT)).await?;
     let held = format!("CapPrm:\t{:016x}", DEFAULT | SHIELD);
     let status = node.container.run(&format!("cat /proc/{}/status", session.pid))?.output;
     ensure!(status.contains(&held), "{status}");
@@ -148,7 +176,7 @@ async fn t08_a_session_of_equals_does_not_give_the_tools_away() -> Result<()> {
     let node = Node::around(container, &[]).await?;
     let tool = node.folder.path().join("toolset/bin/busybox");
     let before = fs::read(&tool)?;
-    let session = started(&node, parity(), &FAMILY).await?;
+    let session = started(&node, parity()).await?;
     let attack = |line: &str| node.container.run(&format!("pid={}; {line}", session.pid));
     let refused = |line: &str, why: &str| -> Result<()> {
         let said = attack(line)?;
@@ -188,7 +216,7 @@ async fn t16_a_seccomp_filter_is_not_shed_by_way_of_a_session() -> Result<()> {
         (exactly(0, 0, DEFAULT), "trace EPERM\n"),
         (parity(), "call EPERM\n"),
     ] {
-        let session = started(&node, identity, &FAMILY).await?;
+        let session = started(&node, identity).await?;
         let attack = node.container.run(&format!("exec inject {} unshare", session.pid))?;
         assert_eq!(attack.output, wanted);
     }
@@ -247,7 +275,7 @@ async fn t17_a_device_cgroup_is_not_left_by_way_of_a_session() -> Result<()> {
     for (identity, wanted) in
         [(Identity::default(), ["trace EPERM\n"; 2]), (parity(), ["call EACCES\n", "call EPERM\n"])]
     {
-        let session = started(&node, identity, &FAMILY).await?;
+        let session = started(&node, identity).await?;
         for (path, wanted) in ["/srv/device", "/proc/1/root/srv/device"].iter().zip(wanted) {
             let line = format!("exec inject {} open {path}", session.pid);
             assert_eq!(node.container.run(&line)?.output, wanted, "{path}");
@@ -270,7 +298,7 @@ async fn t17_no_session_opens_a_device_that_the_target_made() -> Result<()> {
     let node = Node::around(container, &[]).await?;
     for (identity, wanted) in [(Identity::default(), "trace EPERM\n"), (parity(), "call EACCES\n")]
     {
-        let session = started(&node, identity, &FAMILY).await?;
+        let session = started(&node, identity).await?;
         let line = format!("exec inject {} open /srv/device", session.pid);
         assert_eq!(node.container.run(&line)?.output, wanted);
     }

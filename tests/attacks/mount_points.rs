@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 
 use crate::client::Node;
 use crate::fake_container::{DEFAULT, FakeContainer, Options};
-use crate::hijack::{FAMILY, parity, started};
+use crate::hijack::{parity, started};
 use crate::least_privilege::{granted, with};
 use crate::naive::Naive;
 
@@ -44,7 +44,7 @@ async fn t10_no_mount_point_of_a_root_that_can_be_written_is_taken_away() -> Res
 
     container.run("echo > /app")?;
     let node = Node::around(container, &[]).await?;
-    let session = started(&node, parity(), &FAMILY).await?;
+    let session = started(&node, parity()).await?;
     let names = [".kpexec", "dev", "proc", "etc", "volume", "app", "dev/pts", "dev/null"];
     let attack = format!("exec take_away /proc/{}/root {}", session.pid, names.join(" "));
     assert_eq!(node.container.run(&attack)?.output, said(&names, "EPERM"));

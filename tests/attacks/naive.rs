@@ -1,14 +1,14 @@
 //! The naive counterpart: nsenter(1), which protects from none of this and is
 //! not meant to.
 
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use crate::fake_container::FakeContainer;
+use crate::programs::install;
 
 /// A copy of nsenter(1), because some attacks overwrite it.
 pub struct Naive {
@@ -25,7 +25,7 @@ impl Naive {
     /// follows them.
     pub fn through(wrapper: &[String]) -> Result<Self> {
         let folder = TempDir::new()?;
-        fs::copy("/usr/bin/nsenter", folder.path().join("nsenter")).context("copy nsenter")?;
+        install(Path::new("/usr/bin/nsenter"), &folder.path().join("nsenter"))?;
         Ok(Self { folder, wrapper: wrapper.to_vec() })
     }
 
@@ -38,7 +38,7 @@ impl Naive {
     pub fn command(&self, container: &FakeContainer, options: &[&str], argv: &[&str]) -> Command {
         let mut words = self.wrapper.iter().map(String::as_str);
         // Bounded, because a test must not hang.
-        let timeout = ["timeout", "--foreground", "-k", "1", "20"];
+        let timeout = ["timeout", "--foreground", "-k", "1", "60"];
         let mut command = Command::new(words.next().unwrap_or(timeout[0]));
         command.args(words);
         command.args(if self.wrapper.is_empty() { &timeout[1..] } else { &timeout[..] });

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+/// How long a race may go on that has shown nothing yet: on a busy machine a try takes
+/// its time.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// A race that is run; dropped, it prints how many tries there were.
 pub struct Race {
     name: &'static str,
@@ -26,6 +30,16 @@ impl Race {
         let more = self.tries < self.most && self.begun.elapsed() < self.limit;
         self.tries += u32::from(more);
         more
+    }
+
+    /// The same where something has to be seen for it to prove anything: until it is
+    /// there is time for more.
+    pub fn goes_on_until(&mut self, seen: bool) -> bool {
+        if seen {
+            return self.goes_on();
+        }
+        self.tries += 1;
+        self.begun.elapsed() < LONGEST
     }
 }
 

@@ -8,6 +8,7 @@ use kpexec_protocol::{Identity, Profile};
 
 use crate::client::{GENERAL, Node, exactly};
 use crate::fake_container::{DEFAULT, FakeContainer, Options, SYS_PTRACE};
+use crate::inside::Running;
 use crate::naive::Naive;
 use crate::programs::programs;
 use crate::race::Race;
@@ -43,10 +44,16 @@ impl<'r> Opened<'r> {
     }
 }
 
-/// Sessions as short as they can be while an attack still sees the command.
-async fn short_sessions(node: &Node, identity: &Identity) -> Result<()> {
+/// Sessions as short as they can be while an attack still sees the command. It has
+/// to report this once, or they prove nothing.
+async fn short_sessions(
+    node: &Node,
+    identity: &Identity,
+    attack: &Running<'_>,
+    wanted: &str,
+) -> Result<()> {
     let mut race = Race::against("kpexec", 300);
-    while race.goes_on() {
+    while race.goes_on_until(attack.report()?.contains(wanted)) {
         let mut request = node.request(&["sleep", "0.01"]);
         request.identity = Some(identity.clone());
         let outcome = node.run(request, b"").await?;
@@ -61,7 +68,7 @@ async fn t11_nothing_more_than_the_session_can_be_had() -> Result<()> {
     let attack = node.container.spawn("exec /attacks/grab")?;
     attack.wait_for("ready")?;
     let parity = Identity { profile: Profile::Target.into(), ..Identity::default() };
-    short_sessions(&node, &parity).await?;
+    short_sessions(&node, &parity, &attack, " of sleep with ").await?;
     let report = attack.stop()?;
     let opened = Opened::all(&report)?;
     // There the command itself is an equal, and no secret of ours.
@@ -75,7 +82,7 @@ async fn t11_nothing_more_than_the_session_can_be_had() -> Result<()> {
     // The container's own capabilities, and so the shield.
     let attack = node.container.spawn("exec /attacks/grab")?;
     attack.wait_for("ready")?;
-    short_sessions(&node, &exactly(0, 0, DEFAULT)).await?;
+    short_sessions(&node, &exactly(0, 0, DEFAULT), &attack, "saw sleep").await?;
     let report = attack.stop()?;
     ensure!(report.contains("saw sleep"), "{report}");
     ensure!(Opened::all(&report)?.is_empty(), "{report}");
@@ -132,7 +139,7 @@ async fn t13_a_container_that_may_ptrace_gets_no_more() -> Result<()> {
     let beyond = |found: &Opened<'_>| found.capabilities & !GENERAL != 0;
     let nsenter = Naive::new()?;
     let mut race = Race::against("nsenter", 2000);
-    while race.goes_on() && !Opened::all(&attack.report()?)?.iter().any(beyond) {
+    while !Opened::all(&attack.report()?)?.iter().any(beyond) && race.goes_on_until(false) {
         nsenter.run(&container, &["-a"], &["/bin/busybox", "true"])?;
     }
     drop(race);
@@ -142,7 +149,7 @@ async fn t13_a_container_that_may_ptrace_gets_no_more() -> Result<()> {
     let node = Node::around(container, &[]).await?;
     let attack = node.container.spawn("exec /attacks/grab")?;
     attack.wait_for("ready")?;
-    short_sessions(&node, &Identity::default()).await?;
+    short_sessions(&node, &Identity::default(), &attack, " of kpexec-shim with ").await?;
     let report = attack.stop()?;
     let opened = Opened::all(&report)?;
     ensure!(opened.iter().any(|found| found.name == "kpexec-shim"), "the attack is none: {report}");

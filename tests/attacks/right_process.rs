@@ -14,6 +14,7 @@ use crate::client::{Node, Outcome};
 use crate::fake_container::{FakeContainer, Options};
 use crate::fake_runtime::Answer;
 use crate::naive::naive;
+use crate::programs::programs;
 
 /// A session that leaves a trace; [`traces`] finds it.
 const LEAVE_A_TRACE: [&str; 2] = ["/.kpexec/bin/touch", "/srv/trace"];
@@ -140,25 +141,17 @@ async fn t36_what_is_no_container_is_not_entered() -> Result<()> {
 /// Ends a container and has another's process take its number.
 fn reuse(pid: i32, other: &FakeContainer) -> Result<()> {
     kill_process(Pid::from_raw(pid).context("no PID")?, Signal::KILL)?;
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let folder = format!("/proc/{pid}");
-    let is_other = || {
-        let same = |kind: &str| -> std::io::Result<bool> {
-            let link = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/{kind}"));
-            Ok(link(pid)? == link(other.pid)?)
-        };
-        same("pid").unwrap_or(false) && same("mnt").unwrap_or(false)
-    };
-    while !is_other() {
-        ensure!(Instant::now() < deadline, "the number is not given out again");
-        if fs::exists(&folder)? {
-            std::thread::sleep(Duration::from_millis(1));
-            continue;
-        }
-        // The next process, on the whole machine, gets the next number.
-        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())?;
-        // It is to stay.
-        std::mem::forget(other.spawn("exec sleep 20")?);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while fs::exists(format!("/proc/{pid}"))? {
+        ensure!(Instant::now() < deadline, "the container does not end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let numbers = [other.pid, pid].map(|pid| pid.to_string());
+    let reused = Command::new(programs()?.join("reuse")).args(numbers).status()?;
+    ensure!(reused.success(), "the number is not given out again");
+    for kind in ["pid", "mnt"] {
+        let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/{kind}"));
+        ensure!(namespace(pid)? == namespace(other.pid)?, "it is no process of the other");
     }
     other.adopt(pid)
 }

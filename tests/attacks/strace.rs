@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
+use crate::observed::state_and_ticks;
+
 /// Dropped, it ends, and what it traced goes on.
 pub struct Strace {
     child: Child,
@@ -29,6 +31,11 @@ impl Strace {
         let strace = Self { child, log };
         let status = format!("/proc/{pid}/status");
         while fs::read_to_string(&status)?.contains("TracerPid:\t0\n") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // It is attached, and may not have stopped the process yet: not before it waits
+        // for it is each call seen.
+        while state_and_ticks(strace.child.id().cast_signed())?.0 != "S" {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(strace)

@@ -26,7 +26,8 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::fake_container::FakeContainer;
 use crate::fake_runtime::{self, Answer as RuntimeAnswer};
-use crate::programs::link_into;
+use crate::processes;
+use crate::programs::{install, link_into};
 
 /// The capabilities of profile `general`: containerd's defaults and SYS_PTRACE.
 pub const GENERAL: u64 = 0xa804_25fb | 1 << 19;
@@ -151,7 +152,7 @@ impl Node {
 
     /// How the names of the helper's cgroups begin.
     pub fn cgroups(&self) -> Result<String> {
-        Ok(format!("kpexec-{}-", self.helper.id().context("the helper has ended")?))
+        processes::cgroups_of(self.helper.id().context("the helper has ended")?.cast_signed())
     }
 
     /// A request for `argv` as root with the general capabilities.
@@ -258,14 +259,14 @@ pub async fn collect(mut answers: Streaming<ServerMessage>) -> Result<Outcome> {
         }
         Ok(())
     };
-    tokio::time::timeout(Duration::from_secs(30), read).await.context("the session hangs")??;
+    tokio::time::timeout(Duration::from_secs(120), read).await.context("the session hangs")??;
     Ok(outcome)
 }
 
 /// busybox stands in for the toolset: what counts here is where it is.
 pub fn make_toolset(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder.join("bin"))?;
-    fs::copy("/bin/busybox", folder.join("bin/busybox"))?;
+    install(Path::new("/bin/busybox"), &folder.join("bin/busybox"))?;
     for applet in [
         "cat", "chmod", "echo", "env", "grep", "head", "id", "ls", "mkdir", "ps", "pwd",
         "readlink", "sh", "sleep", "stty", "test", "touch", "tty", "true", "wc", "hostname",

@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::inside::{Inside, Ran, Running};
 pub use crate::options::*;
 use crate::processes;
-use crate::programs::link_into;
+use crate::programs::{install, link_into};
 
 /// Makes the root file system the root, inside the new namespaces.
 const SETUP: &str = include_str!("container.sh");
@@ -153,7 +153,7 @@ impl FakeContainer {
         self.unshare.wait()?;
         // It may have ended by itself, or with unshare(1).
         let _ended = pidfd_send_signal(&self.pidfd, Signal::KILL);
-        let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
+        let patience = Timespec { tv_sec: 30, tv_nsec: 0 };
         let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
         // Another container of this process that ends interrupts it: SIGCHLD.
         let ready = retry_on_intr(|| poll(&mut ended, Some(&patience)))?;
@@ -242,7 +242,7 @@ fn root_file_system(for_user_namespace: bool) -> Result<TempDir> {
     }
     fs::set_permissions(root.path().join("tmp"), fs::Permissions::from_mode(0o1777))?;
     let busybox = root.path().join("bin/busybox");
-    fs::copy("/bin/busybox", &busybox).context("copy the static busybox of Debian")?;
+    install(Path::new("/bin/busybox"), &busybox).context("copy the static busybox of Debian")?;
     for applet in ["cat", "hostname", "id", "ls", "sh", "sleep"] {
         symlink("busybox", root.path().join("bin").join(applet))?;
     }

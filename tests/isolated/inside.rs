@@ -19,7 +19,7 @@ use rustix::net::{
 };
 
 /// How long anything inside may take: a test must not hang.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The test's end of the socket to a container's first process.
 #[derive(Debug)]

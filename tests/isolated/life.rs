@@ -50,7 +50,7 @@ async fn a_helper_that_is_killed_takes_the_command_with_it() -> Result<()> {
         let begun = Instant::now();
         // A process has no command line any more before it leaves its cgroup.
         while let Err(error) = fs::remove_dir(&folder) {
-            let late = begun.elapsed() > Duration::from_secs(10);
+            let late = begun.elapsed() > Duration::from_secs(20);
             ensure!(!late, "{}: {error}", folder.display());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -66,7 +66,8 @@ async fn a_helper_whose_connection_ends_ends() -> Result<()> {
     wait_for("71004", 1).await?;
     let Node { mut helper, client, container: _container, .. } = node;
     drop((client, requests, answers));
-    let status = tokio::time::timeout(Duration::from_secs(10), helper.wait()).await??;
+    // Shorter than what ends a session in any case: its 20 s of farewell.
+    let status = tokio::time::timeout(Duration::from_secs(18), helper.wait()).await??;
     assert!(status.success(), "{status}");
     assert_eq!(marked("71004")?.len(), 0);
     Ok(())
@@ -81,7 +82,8 @@ async fn a_target_that_stops_is_no_success_and_is_not_held_up() -> Result<()> {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
     let begun = Instant::now();
     node.container.kill()?;
-    assert!(begun.elapsed() < Duration::from_secs(2), "its end was held up");
+    // Shorter than the helper's 5 s for processes that do not go.
+    assert!(begun.elapsed() < Duration::from_secs(4), "its end was held up");
     let outcome = collect(answers).await?;
     let failure = outcome.failure.context("no failure was told")?;
     assert_eq!(failure.reason(), Reason::Helper);

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Longer than anything here takes.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Longer than anything here takes. Shorter than what ends a session in any case:
+/// its 20 s of farewell.
+const LIMIT: Duration = Duration::from_secs(18);
 
 /// Numbers of the processes that the procfs at `folder` shows, the dead that
 /// nobody has reaped included.
@@ -58,6 +59,15 @@ pub fn cgroups(name: &str) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// How the names of a helper's cgroups begin: its number alone would be that of others
+/// before it, too, which have left theirs.
+pub fn cgroups_of(helper: i32) -> Result<String> {
+    let stat = fs::read_to_string(format!("/proc/{helper}/stat"))?;
+    // Field 22, counted from behind the name: proc_pid_stat(5).
+    let start = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
+    Ok(format!("kpexec-{helper}-{}-", start.context("no start time")?))
 }
 
 /// Waits until what is found is as wanted.

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 const SOURCES: [&str; 2] = ["tests/isolated", "tests/attacks/programs"];
 
@@ -25,10 +25,27 @@ pub fn link_into(folder: &Path) -> Result<()> {
         let program = program?;
         let here = folder.join(program.file_name());
         // Quick, unless it is another file system or another user's.
-        fs::hard_link(program.path(), &here)
-            .or_else(|_| fs::copy(program.path(), &here).map(drop))?;
+        if fs::hard_link(program.path(), &here).is_err() {
+            install(&program.path(), &here)?;
+        }
     }
     Ok(())
+}
+
+/// Copies a program that is executed soon, by another process: a fork of another
+/// test would keep it open for writing, and what is open so cannot be executed
+/// (ETXTBSY).
+pub fn install(from: &Path, to: &Path) -> Result<()> {
+    let installed = Command::new("install").arg(from).arg(to).status().context("run install(1)")?;
+    ensure!(installed.success(), "{} cannot be copied to {}", from.display(), to.display());
+    Ok(())
+}
+
+/// The same, of a program that is this text.
+pub fn install_text(text: &str, to: &Path) -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), text)?;
+    install(file.path(), to)
 }
 
 fn compile_all() -> Result<PathBuf> {

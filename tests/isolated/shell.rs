@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use kpexec_protocol::{Profile, Reason, Start};
 
 use crate::client::{Node, Outcome, terminal};
+use crate::programs::{install, install_text};
 
 /// Runs a script by whatever shell there is.
 async fn script(node: &Node, script: &str) -> Result<Outcome> {
@@ -16,6 +17,8 @@ async fn script(node: &Node, script: &str) -> Result<Outcome> {
 
 /// What the shell is, and by what name it was started.
 const WHICH: &str = "readlink /proc/$$/exe; echo $0";
+
+const BASH: &str = "/bin/bash-static";
 
 fn bin(node: &Node) -> std::path::PathBuf {
     node.folder.path().join("toolset/bin")
@@ -27,7 +30,7 @@ async fn the_tools_shell_comes_before_the_targets() -> Result<()> {
     // No bash anywhere yet.
     assert_eq!(script(&node, WHICH).await?.text(), "/.kpexec/bin/busybox\nsh");
     let theirs = node.container.path("/bin/bash");
-    fs::copy("/bin/bash-static", &theirs)?;
+    install(BASH.as_ref(), &theirs)?;
     assert_eq!(script(&node, WHICH).await?.text(), "/.kpexec/bin/busybox\nsh");
     fs::remove_file(bin(&node).join("sh"))?;
     assert_eq!(script(&node, WHICH).await?.text(), "/bin/bash\nbash");
@@ -39,7 +42,7 @@ async fn the_tools_shell_comes_before_the_targets() -> Result<()> {
 #[tokio::test]
 async fn bash_is_preferred_and_called_by_its_plain_name() -> Result<()> {
     let node = Node::start().await?;
-    fs::copy("/bin/bash-static", bin(&node).join("bash"))?;
+    install(BASH.as_ref(), &bin(&node).join("bash"))?;
     let outcome = script(&node, &format!("{WHICH}; shopt -q login_shell || echo no login")).await?;
     assert_eq!(outcome.text(), "/.kpexec/bin/bash\nbash\nno login");
     Ok(())
@@ -49,9 +52,7 @@ async fn bash_is_preferred_and_called_by_its_plain_name() -> Result<()> {
 async fn a_shell_that_cannot_run_is_passed_over() -> Result<()> {
     let node = Node::start().await?;
     // Its interpreter is not there.
-    fs::write(bin(&node).join("bash"), "#!/no/such/program\n")?;
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(bin(&node).join("bash"), executable)?;
+    install_text("#!/no/such/program\n", &bin(&node).join("bash"))?;
     assert_eq!(script(&node, WHICH).await?.text(), "/.kpexec/bin/busybox\nsh");
     Ok(())
 }

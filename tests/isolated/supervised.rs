@@ -162,14 +162,14 @@ fn kill(pid: i32, signal: Signal) -> Result<()> {
 
 #[tokio::test]
 async fn who_comes_at_the_last_moment_is_served() -> Result<()> {
-    let mut helper = Supervised::start(3).await?;
+    let mut helper = Supervised::start(5).await?;
     // It is past its time when it wakes, and somebody waits.
     helper.signal(Signal::STOP)?;
-    tokio::time::sleep(Duration::from_millis(3500)).await;
+    tokio::time::sleep(Duration::from_millis(5500)).await;
     let caller = helper.hand_over()?;
     helper.signal(Signal::CONT)?;
     // It stays as long as the session does, whatever its time is.
-    let script = "sleep 4; echo served";
+    let script = "sleep 6; echo served";
     let mut session = caller.session(&helper.runtime, &["sh", "-c", script]).await?;
     session.expect(b"served\n").await?;
     assert_eq!(collect(session.answers).await?.code, Some(0));
@@ -207,7 +207,7 @@ async fn what_a_server_leaves_that_was_killed_is_swept_up() -> Result<()> {
     let other = helper.session(&["sh", "-c", &script("73003")]).await?;
     wait_for("73002", 2).await?;
     wait_for("73003", 2).await?;
-    let cgroups = format!("kpexec-{}-", session.server);
+    let cgroups = processes::cgroups_of(session.server)?;
     if processes::cgroups(&cgroups)?.is_empty() {
         ensure!(!rustix::process::geteuid().is_root(), "root can have a cgroup");
         kill_marked("73002").await?;

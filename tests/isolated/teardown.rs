@@ -14,8 +14,9 @@ use crate::fake_container::{FakeContainer, Options};
 use crate::processes::{self, kill_marked, marked, wait_for};
 use crate::supervised::TURN;
 
-/// How soon after the session's end nothing of it may be left.
-const SOON: Duration = Duration::from_secs(2);
+/// How soon after the session's end nothing of it may be left, and how soon what a
+/// script starts is there.
+const SOON: Duration = Duration::from_secs(10);
 
 /// A container whose first process reaps nothing.
 fn never_waits() -> Result<FakeContainer> {

@@ -1,14 +1,14 @@
 //! Tools of another image: what of it a session sees, and what it runs.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::os::unix::fs::symlink;
 
 use anyhow::{Context, Result};
 use kpexec_protocol::{Failure, Profile, Reason, Start};
 
 use crate::client::Node;
 use crate::fake_container::FakeContainer;
+use crate::programs::{install, install_text};
 
 /// A container like others, with a file and two links of its own.
 fn image() -> Result<FakeContainer> {
@@ -16,7 +16,7 @@ fn image() -> Result<FakeContainer> {
     fs::create_dir_all(tools.path("/usr/bin"))?;
     fs::write(tools.path("/etc/image"), "the image\n")?;
     fs::create_dir_all(tools.path("/opt"))?;
-    fs::copy(tools.path("/bin/busybox"), tools.path("/opt/box"))?;
+    install(&tools.path("/bin/busybox"), &tools.path("/opt/box"))?;
     for applet in ["cat", "ls", "env", "readlink", "sh", "touch"] {
         let link = tools.path(&format!("/usr/bin/{applet}"));
         // As in Alpine: the target has no such file.
@@ -27,11 +27,6 @@ fn image() -> Result<FakeContainer> {
 
 async fn refusal(node: &Node, argv: &[&str]) -> Result<Failure> {
     node.run(node.request(argv), b"").await?.failure.context("it ran")
-}
-
-fn write_program(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text)?;
-    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
 #[tokio::test]
@@ -81,7 +76,7 @@ async fn a_shell_of_the_image_is_taken_where_it_runs() -> Result<()> {
 #[tokio::test]
 async fn what_needs_a_root_of_its_own_is_said_to() -> Result<()> {
     let tools = image()?;
-    write_program(&tools.path("/usr/bin/dig"), "#!/lib/ld-musl.so\n")?;
+    install_text("#!/lib/ld-musl.so\n", &tools.path("/usr/bin/dig"))?;
     let node = Node::with_tools(tools).await?;
     let failure = refusal(&node, &["dig"]).await?;
     assert_eq!(failure.reason(), Reason::NotExecutable);
@@ -89,12 +84,12 @@ async fn what_needs_a_root_of_its_own_is_said_to() -> Result<()> {
     assert_eq!(failure.message, wanted);
     assert!(failure.hint.contains("--tools-root"), "{failure:?}");
     // The target's own programs are explained as well.
-    write_program(&node.container.path("/tmp/app"), "#!/no/such/thing\n")?;
+    install_text("#!/no/such/thing\n", &node.container.path("/tmp/app"))?;
     let failure = refusal(&node, &["/tmp/app"]).await?;
     assert_eq!(failure.message, "/tmp/app needs /no/such/thing, which the container lacks");
     assert_eq!(failure.hint, "");
     // What is there, and cannot be run itself, is not what is missing.
-    write_program(&node.container.path("/tmp/script"), "#!/tmp/app\n")?;
+    install_text("#!/tmp/app\n", &node.container.path("/tmp/script"))?;
     let failure = refusal(&node, &["/tmp/script"]).await?;
     let wanted = "/tmp/script is run by /tmp/app, which needs /no/such/thing, \
                   which the container lacks";
@@ -105,9 +100,9 @@ async fn what_needs_a_root_of_its_own_is_said_to() -> Result<()> {
 #[tokio::test]
 async fn what_runs_a_script_may_lack_something_itself() -> Result<()> {
     let tools = image()?;
-    write_program(&tools.path("/usr/bin/script"), "#!/bin/runner -x\n")?;
+    install_text("#!/bin/runner -x\n", &tools.path("/usr/bin/script"))?;
     let node = Node::with_tools(tools).await?;
-    write_program(&node.container.path("/bin/runner"), "#!/no/such/thing\n")?;
+    install_text("#!/no/such/thing\n", &node.container.path("/bin/runner"))?;
     let failure = refusal(&node, &["script"]).await?;
     let wanted = "/.kpexec/usr/bin/script is run by /bin/runner, which needs /no/such/thing, \
                   which the container lacks";
@@ -118,12 +113,12 @@ async fn what_runs_a_script_may_lack_something_itself() -> Result<()> {
 #[tokio::test]
 async fn a_tool_that_cannot_run_is_not_replaced_by_the_targets() -> Result<()> {
     let tools = image()?;
-    write_program(&tools.path("/usr/bin/both"), "#!/lib/ld-musl.so\n")?;
-    write_program(&tools.path("/usr/bin/unreadable"), "no program\n")?;
+    install_text("#!/lib/ld-musl.so\n", &tools.path("/usr/bin/both"))?;
+    install_text("no program\n", &tools.path("/usr/bin/unreadable"))?;
     let node = Node::with_tools(tools).await?;
     for name in ["both", "unreadable", "theirs"] {
         let program = node.container.path(&format!("/bin/{name}"));
-        write_program(&program, "#!/bin/busybox sh\necho the target\n")?;
+        install_text("#!/bin/busybox sh\necho the target\n", &program)?;
     }
     let failure = refusal(&node, &["both"]).await?;
     assert!(
@@ -149,7 +144,7 @@ async fn a_shell_is_replaced_and_that_is_told() -> Result<()> {
     assert!(!outcome.notices.iter().any(|notice| notice.contains("shell")), "{outcome:?}");
     drop(node);
     let tools = image()?;
-    write_program(&tools.path("/usr/bin/bash"), "#!/lib/ld-musl.so\n")?;
+    install_text("#!/lib/ld-musl.so\n", &tools.path("/usr/bin/bash"))?;
     let node = Node::with_tools(tools).await?;
     let outcome = run(&node).await?;
     assert_eq!(outcome.text(), "/.kpexec/opt/box");
@@ -164,7 +159,7 @@ async fn no_link_of_the_image_leads_to_a_program_of_the_target() -> Result<()> {
     symlink("/tmp/evil", tools.path("/usr/bin/tool"))?;
     symlink("../../../../tmp/evil", tools.path("/usr/bin/up"))?;
     let node = Node::with_tools(tools).await?;
-    write_program(&node.container.path("/tmp/evil"), "#!/bin/sh\necho evil\n")?;
+    install_text("#!/bin/sh\necho evil\n", &node.container.path("/tmp/evil"))?;
     for tool in ["tool", "up", "/.kpexec/usr/bin/tool"] {
         for profile in [Profile::General, Profile::Sysadmin] {
             let mut request = node.request(&[tool]);

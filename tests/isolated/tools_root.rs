@@ -2,26 +2,25 @@
 //! `/target`.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 use anyhow::{Context, Result};
 use kpexec_protocol::{Profile, Reason, Start, Writes};
 
 use crate::client::{Node, Outcome};
 use crate::fake_container::FakeContainer;
+use crate::programs::{install, install_text};
 
 /// A tools image with programs that need a file of its own.
 async fn node() -> Result<Node> {
     let tools = FakeContainer::start()?;
     fs::create_dir_all(tools.path("/usr/bin"))?;
     fs::create_dir_all(tools.path("/lib"))?;
-    fs::copy(tools.path("/bin/busybox"), tools.path("/lib/busybox"))?;
+    install(&tools.path("/bin/busybox"), &tools.path("/lib/busybox"))?;
     for applet in ["cat", "echo", "env", "hostname", "ls", "pwd", "sh", "tail", "touch"] {
         symlink("/lib/busybox", tools.path(&format!("/usr/bin/{applet}")))?;
     }
-    let dig = tools.path("/usr/bin/dig");
-    fs::write(&dig, "#!/lib/busybox sh\necho dug\n")?;
-    fs::set_permissions(dig, fs::Permissions::from_mode(0o755))?;
+    install_text("#!/lib/busybox sh\necho dug\n", &tools.path("/usr/bin/dig"))?;
     fs::write(tools.path("/etc/image"), "the image\n")?;
     fs::write(tools.path("/etc/hosts"), "")?;
     let node = Node::with_tools(tools).await?;
@@ -129,9 +128,7 @@ async fn above_general_the_targets_programs_need_trust_wherever_they_are() -> Re
 async fn what_the_image_lacks_is_said_of_it() -> Result<()> {
     let node = node().await?;
     let tools = node.tools.as_ref().context("no tools")?;
-    let broken = tools.path("/usr/bin/broken");
-    fs::write(&broken, "#!/no/such/thing\n")?;
-    fs::set_permissions(broken, fs::Permissions::from_mode(0o755))?;
+    install_text("#!/no/such/thing\n", &tools.path("/usr/bin/broken"))?;
     let failure = run(&node, &["broken"]).await?.failure.context("it ran")?;
     let wanted = "/usr/bin/broken needs /no/such/thing, which the tools image lacks";
     assert_eq!((failure.message.as_str(), failure.hint.as_str()), (wanted, ""));

@@ -1,6 +1,6 @@
 // A6 / T12: the victim that shows that the attack works: enters a container as
 // nsenter(1) does, takes the container's own capabilities, and stands still for
-// a second where it would execute the command, with a descriptor on the node's
+// seconds where it would execute the command, with a descriptor on the node's
 // root. Only dumpable is missing: 0 as kpexec has it, 1 as it is by default.
 //
 // usage: entrant PID CAPABILITIES DUMPABLE
@@ -33,7 +33,7 @@ int main(int count, char **arguments)
 	if (syscall(SYS_capset, &header, sets) || prctl(PR_SET_DUMPABLE, atoi(arguments[3])))
 		err(1, "take the identity");
 	if (fork() == 0) {
-		sleep(1);
+		sleep(3);
 		_exit(0);
 	}
 	wait(NULL);
