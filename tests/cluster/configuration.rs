@@ -15,7 +15,7 @@ fn what_the_file_says_is_done_with_a_background_process_and_without() -> Result<
     let namespace = Namespace::for_helpers("configuration")?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("mine.toml");
-    let text = "profile = 'restricted'\nhelper-namespace = 'NS'\nhelper-ttl = '90s'\n";
+    let text = "profile = 'restricted'\nhelper-namespace = 'NS'\nhelper-ttl = '9m'\n";
     std::fs::write(&file, text.replace("NS", namespace.name()))?;
     let ours = |mut command: Command| {
         command.env("KPEXEC_CONFIG", &file).env("XDG_RUNTIME_DIR", folder.path());
@@ -43,7 +43,7 @@ fn what_the_file_says_is_done_with_a_background_process_and_without() -> Result<
         assert_eq!(pods.len(), number + 1, "{pods:?}");
         for pod in pods {
             let variables = pod["spec"]["containers"][0]["env"].to_string();
-            ensure!(variables.contains("\"90\""), "{variables}");
+            ensure!(variables.contains("\"540\""), "{variables}");
         }
     }
     let ended = run(ours(kpexec(&["gc"])), b"")?;

@@ -32,9 +32,10 @@ fn wait(namespace: &str, pod: &str, condition: &str) -> Result<()> {
         .map(drop)
 }
 
-/// What the container says it is.
+/// What the container says it is, once it has: it runs a moment before.
 fn who(namespace: &str, pod: &str, container: &str) -> Result<String> {
-    let output = run_kpexec(&["-n", namespace, pod, "-c", container, "--", "cat", "/tmp/who"])?;
+    let script = "until [ -s /tmp/who ]; do sleep 0.1; done; cat /tmp/who";
+    let output = run_kpexec(&["-n", namespace, pod, "-c", container, "--", "sh", "-c", script])?;
     ensure!(output.code() == 0, "{pod} {container}: {output:?}");
     Ok(output.text())
 }
@@ -132,7 +133,12 @@ fn a_pod_that_is_being_deleted_is_entered_while_it_runs() -> Result<()> {
     }
     for node in NODES {
         wait(ns, node, "condition=Ready")?;
-        kubectl(&["delete", "pod", "-n", ns, node, "--grace-period=60", "--wait=false"])?;
+        // From then on they hear the signal.
+        for container in ["slow", "quick"] {
+            assert_eq!(who(ns, node, container)?, container, "{node}");
+        }
+        // Longer than all of this takes.
+        kubectl(&["delete", "pod", "-n", ns, node, "--grace-period=600", "--wait=false"])?;
     }
     for node in NODES {
         assert_eq!(who(ns, node, "slow")?, "slow", "{node}");

@@ -9,7 +9,7 @@ use tests::pod::wait_for_processes;
 use tests::terminal::Terminal;
 use tests::tmux::{PROMPT, Tmux};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_session_that_hears_no_key_can_be_left() -> Result<()> {
@@ -80,7 +80,8 @@ fn a_session_can_be_suspended_and_goes_on() -> Result<()> {
         tmux.type_line("~\x1a")?;
         tmux.wait_until("a stop", |tmux| Ok(tmux.screen()?.contains("Stopped")))?;
         tmux.wait_until("a prompt", |tmux| Ok(tmux.last_line()? == PROMPT))?;
-        ensure!(tmux.settings()? == settings, "{pod}: the terminal is not given back");
+        // The shell has others while it reads the Enter that was typed last.
+        tmux.wait_until("the terminal as it was", |tmux| Ok(tmux.settings()? == settings))?;
         tmux.type_line("fg")?;
         tmux.type_line("after")?;
         tmux.wait_until("the session again", |tmux| Ok(tmux.screen()?.contains("<after>")))?;

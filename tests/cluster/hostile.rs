@@ -124,7 +124,7 @@ fn t04_the_toolset_runs_nothing_of_the_target() -> Result<()> {
         terminal.type_in("x; echo do''ne ~root ~nobody\r")?;
         terminal.expect("done")?;
         terminal.type_in("exit\r")?;
-        wait(&mut terminal.child, std::time::Duration::from_secs(30))?;
+        wait(&mut terminal.child, std::time::Duration::from_secs(60))?;
         output_in(pod, &["bash", "-lic", "echo ~root"])?;
         output_in(pod, &["ls", "-l", "/"])?;
         output_in(pod, &["id"])?;

@@ -11,7 +11,7 @@ use tests::command::{kpexec, kpexec_by, run_kpexec, signal, wait};
 use tests::pod::wait_for_processes;
 use tests::{BOTH_NODES, Namespace, kubectl};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_helper_is_deleted_after_the_session() -> Result<()> {
@@ -61,16 +61,20 @@ fn a_signal_that_is_ignored_here_stays_so() -> Result<()> {
 fn a_command_that_heeds_no_signal_ends_with_the_second_one() -> Result<()> {
     let namespace = Namespace::for_helpers("insisting")?;
     for (pod, mark) in BOTH_NODES.into_iter().zip(["83005", "83006"]) {
-        let script = format!("trap '' INT HUP TERM; echo ready; sleep {mark}; sleep {mark}");
+        let script = format!(
+            "trap 'echo heard' INT; trap '' HUP TERM; echo ready; while :; do sleep {mark}; done"
+        );
         let arguments =
             ["--rm", "--helper-namespace", namespace.name(), pod, "--", "sh", "-c", &script];
         let mut command = kpexec(&arguments);
         let mut client = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         // A signal is the command's once kpexec has heard of it.
-        client.stdout.as_mut().context("no stdout")?.read_exact(&mut [0; 6])?;
+        let mut stdout = client.stdout.take().context("no stdout")?;
+        stdout.read_exact(&mut [0; 6])?;
         wait_for_processes(mark, 1)?;
         signal(client.id(), Signal::INT)?;
-        std::thread::sleep(Duration::from_millis(300));
+        // Two that come before it has looked are one.
+        stdout.read_exact(&mut [0; 6])?;
         ensure!(client.try_wait()?.is_none(), "{pod}: the first signal was the command's");
         signal(client.id(), Signal::INT)?;
         ensure!(wait(&mut client, LIMIT)?.code() == Some(130), "{pod}");
@@ -94,7 +98,7 @@ fn a_client_that_is_killed_takes_its_command_with_it() -> Result<()> {
     // minute without a session.
     kubectl(&[
         "wait",
-        "--timeout=90s",
+        "--timeout=180s",
         "--for=jsonpath={.status.phase}=Succeeded",
         "-n",
         namespace.name(),

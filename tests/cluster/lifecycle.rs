@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
@@ -124,13 +124,29 @@ fn succeed(arguments: &[&str]) -> String {
 
 /// Starts `up` and kills it after that time.
 fn up_killed_after(seconds: f32) {
-    let mut command = Command::new(xtask());
-    command.args(["cluster", "up"]);
-    let streams = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut up = streams.spawn().unwrap();
+    let mut up = start_up();
     sleep(Duration::from_secs_f32(seconds));
     up.kill().unwrap();
     up.wait().unwrap();
+}
+
+/// Starts `up` and kills it when the API server begins to start.
+fn up_killed_half_way() {
+    let mut up = start_up();
+    let record = Path::new(STATE).join("pids/kube-apiserver");
+    while !record.exists() {
+        assert_eq!(up.try_wait().unwrap(), None, "it has ended");
+        sleep(Duration::from_millis(20));
+    }
+    up.kill().unwrap();
+    up.wait().unwrap();
+}
+
+fn start_up() -> Child {
+    let mut command = Command::new(xtask());
+    command.args(["cluster", "up"]);
+    let streams = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    streams.spawn().unwrap()
 }
 
 #[test]
@@ -151,7 +167,7 @@ fn up_replaces_leftovers_is_harmless_twice_and_down_undoes_it() {
     let (_cluster, before) = cluster_down();
     assert!(!cluster(&["status"]).status.success(), "status of a cluster that is down");
 
-    up_killed_after(3.0);
+    up_killed_half_way();
     assert!(!cluster(&["status"]).status.success(), "status of a cluster half up");
     let first = succeed(&["up"]);
     assert!(first.contains("removing what a cluster before has left"), "{first}");

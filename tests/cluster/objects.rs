@@ -33,14 +33,14 @@ fn a_first_pod_is_waited_for() -> Result<()> {
     let mut waits = kpexec(&["-n", ns, "deploy/web", "--", "true"]).spawn()?;
     std::thread::sleep(Duration::from_secs(2));
     signal(waits.id(), Signal::INT)?;
-    assert_eq!(wait(&mut waits, Duration::from_secs(5))?.code(), Some(130));
+    assert_eq!(wait(&mut waits, Duration::from_secs(30))?.code(), Some(130));
 
     // As with kubectl a pod ends it, whatever that does.
     let mut waits = kpexec(&["-n", ns, "deploy/web", "--", "true"]).spawn()?;
     std::thread::sleep(Duration::from_secs(2));
     ensure!(waits.try_wait()?.is_none(), "it did not wait");
     deployment(ns, 1)?;
-    wait(&mut waits, Duration::from_secs(20))?;
+    wait(&mut waits, Duration::from_secs(180))?;
     Ok(())
 }
 
@@ -49,7 +49,7 @@ fn the_other_ways_to_name_a_pod_work_with_shared_connections_too() -> Result<()>
     let namespace = Namespace::create("objects", "privileged")?;
     let ns = namespace.name();
     deployment(ns, 2)?;
-    kubectl(&["rollout", "status", "-n", ns, "deployment/web", "--timeout=60s"])?;
+    kubectl(&["rollout", "status", "-n", ns, "deployment/web", "--timeout=180s"])?;
     let file = format!(
         "{{\"kind\": \"Deployment\", \"apiVersion\": \"apps/v1\", \"metadata\": {{\"name\": \"web\", \"namespace\": \"{ns}\"}}}}"
     );

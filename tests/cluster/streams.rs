@@ -102,7 +102,7 @@ fn a_command_that_is_stopped_is_ended_too() -> Result<()> {
             // One that has not stopped by then is ended by the signal alone.
             std::thread::sleep(Duration::from_millis(300));
             signal(client.id(), sent)?;
-            let status = wait(&mut client, Duration::from_secs(20))?;
+            let status = wait(&mut client, Duration::from_secs(60))?;
             ensure!(status.code() == Some(code), "{pod}: {sent:?}: {status}");
         }
     }

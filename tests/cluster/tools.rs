@@ -10,7 +10,7 @@ use tests::pod::wait_for_processes;
 use tests::terminal::Terminal;
 use tests::{BOTH_NODES, DEMO_PODS, Namespace, kubectl};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// In the cluster's registry, with a static busybox at /bin and PATH=/bin.
 const IMAGE: &str = "10.200.0.1:5000/busybox:1";
@@ -28,8 +28,11 @@ fn without_a_command_it_is_a_shell_with_a_banner_and_a_prompt() -> Result<()> {
         }
         // The prompt of the toolset's bash, whatever stands in it.
         terminal.expect("# ")?;
-        terminal.type_in("echo $0-$((1+1))-$KPEXEC_POD-$KPEXEC_CONTAINER\r")?;
+        let typed = "echo $0-$((1+1))-$KPEXEC_POD-$KPEXEC_CONTAINER; PS1='[$((40 + 3))]'\r";
+        terminal.type_in(typed)?;
         terminal.expect(&format!("bash-2-{pod}-app\r\n"))?;
+        // Before the next prompt it would be no key of the shell's.
+        terminal.expect("[43]")?;
         terminal.type_in("\x04")?;
         assert_eq!(wait(&mut terminal.child, LIMIT)?.code(), Some(0), "{pod}");
     }
@@ -151,5 +154,5 @@ fn a_helper_with_a_tools_container_leaves_nothing() -> Result<()> {
     // The pod ends only once the tools container has ended as well.
     let succeeded = "--for=jsonpath={.status.phase}=Succeeded";
     let pods = ["-n", namespace.name(), "pod", "--all"];
-    kubectl(&[&["wait", "--timeout=90s", succeeded], &pods[..]].concat()).map(drop)
+    kubectl(&[&["wait", "--timeout=180s", succeeded], &pods[..]].concat()).map(drop)
 }

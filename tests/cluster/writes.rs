@@ -74,7 +74,7 @@ fn deny_and_discard_leave_the_container_as_it_was() -> Result<()> {
             assert_eq!(&said, b"done");
             assert_eq!(look(&target)?, before, "{pod}: during {writes}");
             drop(client.stdin.take());
-            assert_eq!(wait(&mut client, Duration::from_secs(30))?.code(), Some(0), "{pod}");
+            assert_eq!(wait(&mut client, Duration::from_secs(60))?.code(), Some(0), "{pod}");
             assert_eq!(look(&target)?, before, "{pod}: after {writes}");
         }
     }
@@ -171,16 +171,16 @@ fn what_was_cut_short_is_not_saved() -> Result<()> {
     let file = folder.path().join("changes.tar");
     let path = file.to_str().context("a path is text")?;
     for pod in BOTH_NODES {
-        let line = "trap '' TERM; > /x; echo a; sleep 83051; sleep 83051";
+        let line = "trap 'echo b' TERM; > /x; echo a; while :; do sleep 83051; done";
         let arguments = ["--save-changes", path, pod, "--", "sh", "-c", line];
         let mut client = kpexec(&arguments).stdout(Stdio::piped()).spawn()?;
-        client.stdout.as_mut().context("a pipe")?.read_exact(&mut [0; 2])?;
+        let mut stdout = client.stdout.take().context("a pipe")?;
         // The command has the first one, and kpexec the second.
         for _ in 0..2 {
+            stdout.read_exact(&mut [0; 2])?;
             signal(client.id(), rustix::process::Signal::TERM)?;
-            std::thread::sleep(Duration::from_millis(300));
         }
-        assert_eq!(wait(&mut client, Duration::from_secs(30))?.code(), Some(143), "{pod}");
+        assert_eq!(wait(&mut client, Duration::from_secs(60))?.code(), Some(143), "{pod}");
         assert_eq!(fs::read_dir(folder.path())?.count(), 0, "{pod}");
     }
     let refused = run(&["--save-changes", "/nonexistent/f"], BOTH_NODES[0], "> /tmp/ran")?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,6 +17,21 @@ pub fn beyond_loopback() -> Result<String> {
     let address = kubectl(&["get", "endpoints", "kubernetes", "-n", "default", "-o", path])?;
     ensure!(!address.starts_with("127."), "{address} is loopback");
     Ok(format!("https://{address}"))
+}
+
+/// Waits until a user may do this, as `kubectl auth can-i` puts it: the API server hears
+/// of a new binding after a moment.
+///
+/// # Errors
+/// When the user never may.
+pub fn wait_until_allowed(user: &str, what: &[&str]) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let asked = [&["auth", "can-i", "--as", user], what].concat();
+    while let Err(error) = kubectl(&asked) {
+        ensure!(Instant::now() < deadline, "{user}: {error:#}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
 }
 
 /// A certificate NAME.crt that nobody vouches for, over if `days` is negative, and

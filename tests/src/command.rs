@@ -11,7 +11,10 @@ use anyhow::{Context, Result};
 use crate::Cluster;
 
 /// Longer than anything a test asks for: what takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// A variable and its value: on a busy machine a helper may start late.
+pub const HELPER_TIMEOUT: (&str, &str) = ("KPEXEC_HELPER_TIMEOUT", "2m");
 
 /// What a command left.
 #[derive(Debug)]
@@ -51,6 +54,7 @@ pub fn kpexec_by(env: &[&str], arguments: &[&str]) -> Command {
     command.args(env).arg(&cluster.kpexec).args(arguments);
     command.env("KUBECONFIG", &cluster.kubeconfig);
     command.env("KPEXEC_HELPER_IMAGE", &cluster.helper_image);
+    command.env(HELPER_TIMEOUT.0, HELPER_TIMEOUT.1);
     // Whatever whoever runs the tests has set.
     command.env("KPEXEC_CONFIG", "");
     command

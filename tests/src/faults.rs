@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use crate::kubectl;
 
 /// How long the cluster may take to work again.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// The nodes, as their parts and links are named.
 const NODES: [&str; 2] = ["node1", "node2"];

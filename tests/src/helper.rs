@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -11,6 +13,9 @@ use crate::status::status;
 
 /// How the main process calls itself.
 const MAIN: &str = "/node-helper supervise";
+
+/// How long a kubelet may take to say that a helper runs, which has sessions before.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A helper that runs.
 #[derive(Debug)]
@@ -26,7 +31,14 @@ impl Helper {
     /// When there is none, more than one, or it has no main process.
     pub fn only_of(namespace: &str) -> Result<Self> {
         let path = "jsonpath={.items[*].status.containerStatuses[*].containerID}";
-        let ids = kubectl(&["get", "pods", "-n", namespace, "-o", path])?;
+        let deadline = Instant::now() + LIMIT;
+        let ids = loop {
+            let ids = kubectl(&["get", "pods", "-n", namespace, "-o", path])?;
+            if !ids.is_empty() || Instant::now() > deadline {
+                break ids;
+            }
+            sleep(Duration::from_millis(100));
+        };
         ensure!(!ids.contains(' '), "more than one: {ids}");
         let (_, id) = ids.split_once("://").context("no helper runs")?;
         let mut helper = Self { container_id: id.to_owned(), main: 0 };

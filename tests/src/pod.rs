@@ -106,9 +106,9 @@ pub fn processes_with(mark: &str) -> Result<usize> {
 /// Waits until `count` processes have `mark` among their arguments.
 ///
 /// # Errors
-/// When that does not happen within 30 s.
+/// When that does not happen within 90 s.
 pub fn wait_for_processes(mark: &str, count: usize) -> Result<()> {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
     loop {
         let found = processes_with(mark)?;
         if found == count {

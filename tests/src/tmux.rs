@@ -11,7 +11,7 @@ use tempfile::TempDir;
 /// What the shell in it shows when it waits.
 pub const PROMPT: &str = "user>";
 /// How long something may take to happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// What a session can leave on; tmux knows no more.
 const MODES: &str = "#{alternate_on} #{mouse_any_flag} #{cursor_flag} #{wrap_flag} \
                      #{insert_flag} #{origin_flag} #{keypad_cursor_flag} #{keypad_flag}";

@@ -7,7 +7,7 @@ use tests::command::run;
 use tests::node::NODES;
 use tests::{Cluster, Namespace, Node, cluster, kubectl};
 
-use crate::{answer, by_kubectl};
+use crate::{answer, by_kubectl, in_time};
 
 /// What kubectl and we call each type by.
 const TYPES: [(&str, &[&str]); 7] = [
@@ -105,7 +105,8 @@ fn a_nodes_own_containers_are_completed() -> Result<()> {
     let kpexec = Cluster::get().kpexec.to_string_lossy();
     let on = |node: &str, words: &[&str]| -> Result<String> {
         let start = ["env", "--default-signal", &*kpexec, "__complete", "--local"];
-        let output = run(Node::find(node)?.with_tools(&start, words), b"")?;
+        let node = Node::find(node)?;
+        let output = in_time(|| run(node.with_tools(&start, words), b""))?;
         ensure!(output.code() == 0 && output.stderr.is_empty(), "{words:?}: {output:?}");
         Ok(String::from_utf8(output.stdout)?)
     };

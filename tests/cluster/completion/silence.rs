@@ -8,8 +8,10 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::command::{kpexec, run};
+use tests::command::{Output, kpexec, run};
 use tests::{Cluster, Namespace, kubectl};
+
+use crate::in_time;
 
 /// Each asks the cluster something else, and completes something there.
 const LINES: [&[&str]; 5] = [
@@ -68,27 +70,29 @@ impl Folder {
 }
 
 /// All that is written, to stdout and stderr.
-fn written(kubeconfig: &Path, words: &[&str]) -> Result<(String, String)> {
+fn written(kubeconfig: &Path, words: &[&str]) -> Result<Output> {
     let mut command = kpexec(&[&["__complete"], words].concat());
     command.env("KUBECONFIG", kubeconfig);
     let output = run(command, b"")?;
     ensure!(output.code() == 0, "{words:?}: {output:?}");
-    Ok((String::from_utf8(output.stdout)?, output.stderr))
+    Ok(output)
 }
 
 fn is_silent(kubeconfig: &Path, what: &str) -> Result<()> {
     let attach: &[&str] = &["attach", ""];
     for words in LINES.into_iter().chain([attach]) {
-        let (stdout, stderr) = written(kubeconfig, words)?;
-        assert_eq!((&*stdout, &*stderr), (":4\n", ""), "{what}: {words:?}");
+        let output = written(kubeconfig, words)?;
+        let said = (&*output.stdout, &*output.stderr);
+        assert_eq!(said, (&b":4\n"[..], ""), "{what}: {words:?}");
     }
     Ok(())
 }
 
 fn answers(kubeconfig: &Path) -> Result<()> {
     for words in LINES {
-        let (stdout, stderr) = written(kubeconfig, words)?;
-        ensure!(stdout.ends_with("\n:4\n") && stderr.is_empty(), "{words:?}: {stdout}{stderr}");
+        let output = in_time(|| written(kubeconfig, words))?;
+        let answered = output.stdout.ends_with(b"\n:4\n") && output.stderr.is_empty();
+        ensure!(answered, "{words:?}: {output:?}");
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use tests::api_server::wait_until_allowed;
 use tests::command::kpexec;
 use tests::{Namespace, cluster, kubectl};
 
@@ -41,6 +42,8 @@ impl Account {
         kubectl(&["create", "clusterrolebinding", &name, &role, &walker])?;
         let role = "--role=kpexec-operator";
         kubectl(&["create", "rolebinding", "walker", "-n", &name, role, &walker])?;
+        wait_until_allowed(&account.user(), &["get", "nodes"])?;
+        wait_until_allowed(&account.user(), &["create", "pods", "-n", &name])?;
         account.token = kubectl(&["create", "token", "walker", "-n", &name])?.trim().to_owned();
         Ok(account)
     }

@@ -145,7 +145,7 @@ fn who_is_acted_as_is_who_it_counts_for() -> Result<()> {
     refused(as_bob(), &words)?;
     account.allow_to_act_as_others()?;
     // The API server hears of a new binding after a moment.
-    let mut attempts = 0..50;
+    let mut attempts = 0..300;
     loop {
         let as_he_is = refused(as_bob(), &[r#"User "bob" cannot get resource "pods""#]);
         if as_he_is.is_ok() || attempts.next().is_none() {
@@ -165,12 +165,13 @@ fn a_silent_server_is_waited_for_as_long_as_one_likes() -> Result<()> {
         let flags = ["--server", &server, "--token", "s3cret", "--request-timeout", "1500ms"];
         refused(account.bare(&flags), &["no answer within 1.5s", &server])?;
         let took = begun.elapsed();
-        let limit = Duration::from_millis(1500)..Duration::from_secs(8);
+        let limit = Duration::from_millis(1500)..Duration::from_secs(30);
         ensure!(limit.contains(&took), "{server}: {took:?}");
     }
     // It is no limit for a session: this one takes longer.
-    let namespace = ["--helper-namespace", account.namespace(), "--request-timeout=3s"];
-    let output = run(kpexec(&[&namespace[..], &["distroless", "--", "sleep", "4"]].concat()), b"")?;
+    let namespace = ["--helper-namespace", account.namespace(), "--request-timeout=10s"];
+    let sleep = ["distroless", "--", "sleep", "11"];
+    let output = run(kpexec(&[&namespace[..], &sleep].concat()), b"")?;
     ensure!(output.code() == 0, "{output:?}");
     Ok(())
 }

@@ -21,7 +21,7 @@ use table::{POD_IN_FILE, Row, TABLE, Wanted};
 const OBJECTS: &str = include_str!("../manifests/contract.yaml");
 
 /// Whatever takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// What came of a row: exit code, stdout, stderr.
 type Came = (i32, String, String);
@@ -123,7 +123,7 @@ fn prepare(namespace: &str, folder: &Path) -> Result<()> {
     let all = folder.join("all.yaml");
     kubectl(&["apply", "-n", namespace, "-f", all.to_str().context("a path is text")?])?;
     let wait = |what: &str, condition: &str| {
-        kubectl(&["wait", "-n", namespace, "--timeout=120s", condition, what]).map(drop)
+        kubectl(&["wait", "-n", namespace, "--timeout=300s", condition, what]).map(drop)
     };
     for pod in ["pod/one", "pod/many", "pod/noted", "pod/misnoted"] {
         wait(pod, "--for=condition=Ready")?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use tests::api_server::{beyond_loopback, certificate};
+use tests::api_server::{beyond_loopback, certificate, wait_until_allowed};
 use tests::{Namespace, kubectl};
 
 use super::row::{Row, SECRET, check, row};
@@ -128,6 +128,7 @@ impl Role {
         kubectl(&["create", "clusterrole", user, "--verb=get", "--resource=pods,nodes"])?;
         let to = [format!("--clusterrole={user}"), format!("--user={user}")];
         kubectl(&["create", "clusterrolebinding", user, &to[0], &to[1]])?;
+        wait_until_allowed(user, &["get", "pods"])?;
         Ok(role)
     }
 }

@@ -95,9 +95,24 @@ fn pods(namespace: &str, name: &str, spec: &str) -> Result<()> {
 
 fn wait(namespace: &str, name: &str, condition: &str) -> Result<()> {
     let condition = format!("--for=jsonpath={{.status.{condition}");
-    let wait = ["wait", "-n", namespace, "--timeout=120s", &condition];
+    let wait = ["wait", "-n", namespace, "--timeout=300s", &condition];
     kubectl(&[&wait[..], &[&format!("pod/{name}-node1"), &format!("pod/{name}-node2")]].concat())
         .map(drop)
+}
+
+/// Waits until a kubelet has said of these pods' containers that `words` are not there:
+/// where, depends on the runtime.
+fn wait_for_words(namespace: &str, name: &str, words: &str) -> Result<()> {
+    for node in NODE_NAMES {
+        let pod = format!("{name}-{node}");
+        let mut looks = 0..600;
+        let path = "jsonpath={.status.containerStatuses}";
+        while !kubectl(&["get", "pod", "-n", namespace, &pod, "-o", path])?.contains(words) {
+            looks.next().ok_or_else(|| anyhow::anyhow!("{pod}: nothing of {words}"))?;
+            std::thread::sleep(std::time::Duration::from_millis(500));
+        }
+    }
+    Ok(())
 }
 
 /// A container named `app` that runs this, with more of a container's fields.
@@ -171,8 +186,10 @@ fn wait_for_all(ns: &str) -> Result<()> {
     wait(ns, "never", &waiting("ErrImageNeverPull"))?;
     wait(ns, "config", &waiting("CreateContainerConfigError"))?;
     wait(ns, "init", "initContainerStatuses[0].state.running.startedAt}")?;
+    wait_for_words(ns, "program", "/no-such-program")?;
     let scheduled = "--for=jsonpath={.status.conditions[?(@.type==\"PodScheduled\")].reason}";
-    kubectl(&["wait", "-n", ns, &format!("{scheduled}=Unschedulable"), "pod/nowhere"]).map(drop)
+    let scheduled = format!("{scheduled}=Unschedulable");
+    kubectl(&["wait", "-n", ns, "--timeout=300s", &scheduled, "pod/nowhere"]).map(drop)
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tests::{NODE_NAMES, Namespace, cluster, kubectl};
 use super::row::{Row, Variables, check, row};
 
 /// How long it may take until the failure is told.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// A failure, and what makes it happen once the command runs.
 struct Midway {
@@ -96,7 +96,7 @@ fn pod(namespace: &str, node: &str, row: usize) -> Result<String> {
          {{nodeName: {node}, terminationGracePeriodSeconds: 1, containers: [{{name: app, image: \
          \"10.200.0.1:5000/busybox:1\"}}]}}}}"
     ))?;
-    let ready = ["wait", "-n", namespace, "--timeout=60s", "--for=condition=Ready"];
+    let ready = ["wait", "-n", namespace, "--timeout=120s", "--for=condition=Ready"];
     kubectl(&[&ready[..], &[&format!("pod/{name}")]].concat())?;
     Ok(name)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use tests::command::{Output, run};
+use tests::command::{HELPER_TIMEOUT, Output, run};
 use tests::{BOTH_NODES, Cluster, NODE_NAMES, USER_NAMESPACED};
 
 /// A failure, and what an operator is told of it.
@@ -77,6 +77,7 @@ impl Row {
         command.args(["--default-signal", "bash", "-c", self.line]);
         command.env("PATH", path).env("KUBECONFIG", &cluster.kubeconfig);
         command.env("KPEXEC_HELPER_IMAGE", &cluster.helper_image).env("KPEXEC_CONFIG", "");
+        command.env(HELPER_TIMEOUT.0, HELPER_TIMEOUT.1);
         command.envs(variables.iter().copied());
         command
     }

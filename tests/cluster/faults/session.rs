@@ -2,14 +2,18 @@
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use tests::command::{kpexec, wait};
-use tests::pod::wait_for_processes;
+use tests::pod::{processes_with, wait_for_processes};
 
 /// From the fault to the last word.
 pub const LIMIT: Duration = Duration::from_secs(15);
+
+/// How long what waits for a kubelet may take.
+pub const BY_KUBELET: Duration = Duration::from_secs(90);
 
 /// A session whose command runs.
 pub struct Session {
@@ -70,6 +74,28 @@ impl Session {
     /// Nothing of the command runs any more.
     pub fn leaves_nothing(&self) -> Result<()> {
         wait_for_processes(&self.mark, 0)
+    }
+
+    /// Looks from now on when that is so: the client's last word may come later.
+    pub fn watch(&self, fault: Instant) -> Watch {
+        let mark = self.mark.clone();
+        Watch(thread::spawn(move || {
+            while processes_with(&mark)? > 0 {
+                ensure!(fault.elapsed() < BY_KUBELET, "{mark} goes on");
+                thread::sleep(Duration::from_millis(50));
+            }
+            Ok(fault.elapsed())
+        }))
+    }
+}
+
+/// Who looks for the end of a command.
+pub struct Watch(thread::JoinHandle<Result<Duration>>);
+
+impl Watch {
+    /// How long after the fault it was.
+    pub fn took(self) -> Result<Duration> {
+        self.0.join().map_err(|_| anyhow!("the watch panicked"))?
     }
 }
 

@@ -37,8 +37,9 @@ fn a_fault_is_told_where_connections_are_shared() -> Result<()> {
             (Role::Main, "the helper's container was killed", 87_112),
         ] {
             let mut session = Session::begin_by(pod, mark + number, &flags, share)?;
+            let processes = processes_of(&helpers, role)?;
             let fault = Instant::now();
-            for pid in processes_of(&helpers, role)? {
+            for pid in processes {
                 signal(pid, Signal::KILL)?;
             }
             session.ends_by(fault, what)?;
@@ -65,12 +66,15 @@ fn a_fault_is_told_to_who_came_back() -> Result<()> {
         let flags = ["--linger=60s", "--helper-namespace", client.helpers.name()];
         let mut session =
             Session::begin_by(pod, 87_120 + number, &flags, |command| client.configure(command))?;
+        // The helper has to hear that a client is there, or it waits for none.
+        sleep(Duration::from_secs(1));
         session.client.kill()?;
         session.client.wait()?;
         session.client = client.start(&["attach", &client.session("lost")?])?;
         client.session("attached")?;
+        let processes = processes_of(&client.helpers, Role::Main)?;
         let fault = Instant::now();
-        for pid in processes_of(&client.helpers, Role::Main)? {
+        for pid in processes {
             signal(pid, Signal::KILL)?;
         }
         session.ends_by(fault, "the helper's container was killed")?;
@@ -87,13 +91,16 @@ const DOWN: Duration = Duration::from_secs(16);
 fn a_session_that_lingers_survives_a_link_that_is_cut() -> Result<()> {
     let _alone = alone();
     let client = Client::new("lingers")?;
-    let script = "for n in $(seq 150); do echo $n; sleep 0.2; done; exit 7";
-    let whole: String = (1..=150).map(|n| format!("{n}\n")).collect();
+    let script = "for n in $(seq 200); do echo $n; sleep 0.2; done; exit 7";
+    let whole: String = (1..=200).map(|n| format!("{n}\n")).collect();
+    // At the same time: both have to run when the links are cut.
+    let started = BOTH_NODES.map(|pod| {
+        let flags = ["--linger=300s", "--keepalive=6s"];
+        (pod, client.start(&[&flags[..], &[pod, "--", "sh", "-c", script]].concat()))
+    });
     let mut begun = Vec::new();
-    for pod in BOTH_NODES {
-        let words = ["--linger=60s", "--keepalive=6s", pod, "--", "sh", "-c", script];
-        let mut first = client.start(&words)?;
-        let mut shown = vec![0; 2];
+    for (pod, first) in started {
+        let (mut first, mut shown) = (first?, vec![0; 2]);
         first.stdout.as_mut().context("no stdout")?.read_exact(&mut shown)?;
         begun.push((pod, client.session_in(pod, "attached")?, first, shown));
     }
@@ -107,7 +114,7 @@ fn a_session_that_lingers_survives_a_link_that_is_cut() -> Result<()> {
         assert_eq!(status.code(), Some(125), "{pod}: {said}");
         ensure!(said.contains("its network is cut"), "{pod}: {said}");
         let way = format!("kpexec attach --helper-namespace {}", client.helpers.name());
-        let way_back = format!("the session is kept for 60 s: {way} {name}");
+        let way_back = format!("the session is kept for 300 s: {way} {name}");
         ensure!(said.contains(&way_back), "{pod}: not {way_back:?}: {said}");
     }
     sleep(DOWN.saturating_sub(since.elapsed()));

@@ -41,7 +41,7 @@ fn start_pod(
         },
     });
     cluster::apply(&manifest.to_string())?;
-    let ready = ["--for=condition=Ready", "--timeout=60s", "pod", name];
+    let ready = ["--for=condition=Ready", "--timeout=180s", "pod", name];
     kubectl(&[&["wait", "-n", namespace][..], &ready].concat()).map(drop)
 }
 

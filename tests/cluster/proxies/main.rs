@@ -59,8 +59,8 @@ fn a_session_in_which_nothing_happens_is_not_cut() -> Result<()> {
     let kubeconfig = Kubeconfig::write(&config)?;
 
     // A connection that says nothing, to see that it does cut.
-    let mut idle = TcpStream::connect(proxy.address())?;
     let begun = Instant::now();
+    let mut idle = TcpStream::connect(proxy.address())?;
     let script = format!("echo begun; sleep {}; echo over; exit 3", silence.as_secs());
     let sessions = BOTH_NODES.map(|pod| {
         let command = kubeconfig.kpexec(&[pod, "--", "sh", "-c", &script]);

@@ -123,18 +123,31 @@ fn pass_answers(
     spoken: &Mutex<Vec<String>>,
 ) -> io::Result<()> {
     loop {
-        let bytes = from.fill_buf()?;
-        let length = bytes.len();
-        if length == 0 {
+        let mut bytes = piece(from)?;
+        if bytes.is_empty() {
             return Ok(());
         }
         if bytes.starts_with(b"HTTP/1.1 101 ") {
-            let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
+            // It may come in several pieces.
+            while !bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+                let more = piece(from)?;
+                if more.is_empty() {
+                    return Ok(());
+                }
+                bytes.extend(more);
+            }
+            let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
             let version = text.lines().find_map(|line| line.strip_prefix(HEADER));
             let version = version.unwrap_or("none").trim().to_owned();
             spoken.lock().unwrap_or_else(PoisonError::into_inner).push(version);
         }
-        to.write_all(bytes)?;
-        from.consume(length);
+        to.write_all(&bytes)?;
     }
+}
+
+/// What has come; nothing at the end.
+fn piece(from: &mut BufReader<TcpStream>) -> io::Result<Vec<u8>> {
+    let bytes = from.fill_buf()?.to_vec();
+    from.consume(bytes.len());
+    Ok(bytes)
 }

@@ -65,7 +65,7 @@ fn a_runtime_folder_of_another_user_is_not_used() -> Result<()> {
 /// Calls the process on its socket as another program would.
 fn call(socket: &std::path::Path, user: u32) -> Result<Output> {
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--show-error", "--max-time", "10", "--http2-prior-knowledge"]);
+    curl.args(["--silent", "--show-error", "--max-time", "60", "--http2-prior-knowledge"]);
     curl.args(["--dump-header", "-", "--request", "POST", "--unix-socket"]).arg(socket);
     curl.args(["--header", "content-type: application/grpc", "http://x/kpexec.v1.Share/Stop"]);
     curl.uid(user).gid(user);

@@ -12,7 +12,7 @@ use tests::command::{Output, kpexec, signal, wait};
 use tests::{Namespace, kubectl};
 
 /// How long anything may take to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A user who shares connections, alone in a folder.
 pub struct Sharer {
@@ -55,17 +55,7 @@ impl Sharer {
 
     /// Starts a command, whose first line of output is `ready`.
     pub fn started(&self, arguments: &[&str]) -> Result<Session> {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut client = command.spawn()?;
-        let mut output = BufReader::new(client.stdout.take().context("it is a pipe")?);
-        let mut line = String::new();
-        output.read_line(&mut line)?;
-        if line != "ready\n" {
-            let output = client.wait_with_output()?;
-            anyhow::bail!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(Session(client))
+        Session::start(self.command(arguments))
     }
 
     /// The background processes.
@@ -147,6 +137,20 @@ fn processes() -> Result<impl Iterator<Item = u32>> {
 pub struct Session(Child);
 
 impl Session {
+    /// Its first line of output is `ready`.
+    pub fn start(mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut client = command.spawn()?;
+        let mut output = BufReader::new(client.stdout.take().context("it is a pipe")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        if line != "ready\n" {
+            let output = client.wait_with_output()?;
+            anyhow::bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(Self(client))
+    }
+
     pub fn pid(&self) -> u32 {
         self.0.id()
     }

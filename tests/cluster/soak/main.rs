@@ -17,7 +17,7 @@ use session::{Client, Kind, Tally};
 const SEED: u64 = 6;
 
 /// How long the last of them may take to go.
-const GONE: Duration = Duration::from_secs(30);
+const GONE: Duration = Duration::from_secs(90);
 
 /// How much of it.
 struct Extent {

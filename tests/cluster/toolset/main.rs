@@ -67,23 +67,27 @@ fn every_tool_works_beside_a_broken_libc() -> Result<()> {
 fn the_shell_has_job_control_on_the_sessions_terminal() -> Result<()> {
     for node in NODES {
         let session = Session { root: "scratch", node, uid: 0 };
+        // The image may have to be pulled first.
+        session.run(&[], "true")?;
+        let _alone = session.alone();
         let mut terminal = Terminal::run(&session.command(&["-it"], &["bash"]), 24, 80)?;
         terminal.expect("# ")?;
         terminal.type_in("sleep 600\r")?;
-        session.wait_for_process("sleep")?;
+        session.wait_for_job("sleep")?;
         terminal.type_in("\x1a")?;
         terminal.expect("Stopped")?;
         terminal.type_in("bg; jobs -r\r")?;
         terminal.expect("Running")?;
         terminal.type_in("fg\r")?;
-        // It is said when it is in the foreground.
         terminal.expect("\u{1b}[?2004l\rsleep 600\r\n")?;
+        // It is said a moment before it is so.
+        session.wait_for_job("sleep")?;
         terminal.type_in("\x03")?;
         terminal.expect("^C")?;
         terminal.type_in("echo rc=$? jobs=$(jobs | wc -l)\r")?;
         terminal.expect("rc=130 jobs=0")?;
         terminal.type_in("exit\r")?;
-        tests::command::wait(&mut terminal.child, std::time::Duration::from_secs(30))?;
+        tests::command::wait(&mut terminal.child, std::time::Duration::from_secs(60))?;
     }
     Ok(())
 }

@@ -18,11 +18,20 @@ keys() {
 	tmux -S "$W/tmux" send-keys -t "$@"
 }
 
+# screen NAME: what is to be seen there.
+screen() {
+	tmux -S "$W/tmux" capture-pane -p -t "$1" 2>&1
+}
+
+# A busy machine is slow; less than the time limit of a row.
+PATIENCE=40
+export PATIENCE
+
 # shows NAME TEXT: waits until it is to be seen there.
 shows() {
-	local screen try
-	for ((try = 0; try < 200; try++)); do
-		screen=$(tmux -S "$W/tmux" capture-pane -p -t "$1" 2>&1)
+	local screen end=$((SECONDS + PATIENCE))
+	while ((SECONDS < end)); do
+		screen=$(screen "$1")
 		case $screen in *"$2"*) return 0 ;; esac
 		sleep .03
 	done
@@ -30,17 +39,29 @@ shows() {
 	return 1
 }
 
+# runs NAME PROGRAM: waits until keys there are for a job of that program.
+runs() {
+	local program end=$((SECONDS + PATIENCE))
+	while ((SECONDS < end)); do
+		program=$(tmux -S "$W/tmux" list-panes -t "$1" -F '#{pane_current_command}')
+		case $program in "$2") return 0 ;; esac
+		sleep .03
+	done
+	echo "$program runs, and not $2"
+	return 1
+}
+
 # listens PORT: waits until somebody does.
 listens() {
-	local try
-	for ((try = 0; try < 200; try++)); do
+	local end=$((SECONDS + PATIENCE))
+	while ((SECONDS < end)); do
 		if [[ $(ss -Htuln "sport = :$1") ]]; then return 0; fi
 		sleep .03
 	done
 	echo "nobody listens on port $1"
 	return 1
 }
-export -f terminal keys shows listens
+export -f terminal keys screen shows runs listens
 
 # An authority nobody knows, and a server it vouches for.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \

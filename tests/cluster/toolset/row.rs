@@ -75,7 +75,7 @@ pub fn script(prelude: &str, rows: &[Row]) -> String {
         let _infallible = write!(
             script,
             "printf '\\n{MARK} %s\\n' {number}\n\
-             timeout -k 1 20 bash -uc \"$(cat <<'{MARK}-end'\n{}\n{MARK}-end\n)\" \
+             timeout -k 1 60 bash -uc \"$(cat <<'{MARK}-end'\n{}\n{MARK}-end\n)\" \
              </dev/null 2>&1\n\
              printf '\\n{MARK} end %s\\n' \"$?\"\n",
             row.script.trim()

@@ -114,6 +114,7 @@ fn the_target_sees_only_what_the_command_was_told_to_write() -> Result<()> {
 }
 
 fn look_on(session: &Session<'_>) -> Result<()> {
+    let _alone = session.alone();
     let pod = Pod::find(&session.pod())?;
     // An earlier run may have failed.
     let _gone = fs::remove_file(pod.path(WRITTEN));
@@ -133,7 +134,7 @@ fn look_on(session: &Session<'_>) -> Result<()> {
     }
     let during = Sight::of(&pod)?;
     drop(child.stdin.take());
-    tests::command::wait(&mut child, Duration::from_secs(30))?;
+    tests::command::wait(&mut child, Duration::from_secs(60))?;
     let after = Sight::of(&pod)?;
 
     ensure!(!said.contains("not shown: "), "a tool did not come up: {said}");

@@ -5,14 +5,24 @@ use crate::row::{Row, refused, works};
 pub const ROWS: &[Row] = &[
     works(
         "strace of the target's process",
-        r#"timeout -s INT 1 strace -f -p 1 -o trace; grep -m 3 'nanosleep(' trace
-grep -q 'worker' /proc/1/task/*/comm && test "$(cut -d' ' -f1 trace | sort -u | wc -l)" -ge 3 && echo all-threads"#,
+        r#"
+threads() { cut -d' ' -f1 trace | sort -u | wc -l; }
+enough() { grep -q 'nanosleep(' trace && test "$(threads)" -ge 3; }
+>trace; strace -f -p 1 -o trace &
+until enough; do [[ $(jobs -r) ]] || break; sleep .1; done
+kill "$!"; wait; grep -m 3 'nanosleep(' trace
+grep -q 'worker' /proc/1/task/*/comm && enough && echo all-threads
+"#,
         &["nanosleep(", "all-threads"],
     )
     .but_strangers(1, &["attach: ptrace(PTRACE_SEIZE, 1): Operation not permitted"]),
     works(
         "strace counts",
-        r#"timeout -s INT .6 strace -f -c -p 1; strace -c -o counts ls / >/dev/null; grep execve counts"#,
+        r#"
+strace -f -c -p 1 &
+until grep -q 'TracerPid:.[1-9]' /proc/1/status; do [[ $(jobs -r) ]] || break; sleep .03; done
+sleep .6; kill "$!"; wait; strace -c -o counts ls / >/dev/null; grep execve counts
+"#,
         &["nanosleep", "execve"],
     )
     .but_strangers(0, &["attach: ptrace(PTRACE_SEIZE, 1): Operation not permitted", "execve"]),

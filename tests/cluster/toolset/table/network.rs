@@ -34,7 +34,7 @@ print(sorted({a[4][0] for a in socket.getaddrinfo("alias.kpexec.test", 80)}))'"#
     works(
         "ping, or its own word why not",
         r#"read -r first last </proc/sys/net/ipv4/ping_group_range; gid=$(id -g)
-if ((EUID == 0 || (first <= gid && gid <= last))); then ping -c 1 -W 1 registry.kpexec.test && ping -c 1 127.0.0.1
+if ((EUID == 0 || (first <= gid && gid <= last))); then ping -c 1 -W 9 registry.kpexec.test && ping -c 1 127.0.0.1
 else ! ping -c 1 127.0.0.1 2>ping.log && grep 'socket: Operation not permitted' ping.log; fi && echo 'as the kernel allows'"#,
         &["as the kernel allows"],
     ),
@@ -48,26 +48,27 @@ else ! mtr -n -r -c 1 -G 1 -i 1 10.200.0.1 2>mtr.log && grep mtr-packet mtr.log;
     ),
     works("nmap finds a port and talks to it", r#"nmap -n -Pn -sT -p "$TLS" --script ssl-cert 127.0.0.1"#, &["open", "commonName=localhost"]),
     works("nmap raw", r#"nmap -n -Pn -sS -p "$TLS" 127.0.0.1"#, &["open"]).but_unprivileged(1, &["requires root privileges"]),
-    works("nc", r#"echo by nc | nc -l -N 127.0.0.1 "$FREE" & listens "$FREE"; nc -d 127.0.0.1 "$FREE""#, &["by nc"]),
+    works("nc", r#"echo by nc | nc -l -N 127.0.0.1 "$FREE" & listens "$FREE"; nc -d 127.0.0.1 "$FREE" && wait"#, &["by nc"]),
     works(
         "nc on UDP and on a Unix socket",
         r#"nc -u -l -W 1 127.0.0.1 "$FREE" >udp.txt & listens "$FREE"; echo by udp | nc -u -q 0 127.0.0.1 "$FREE"; wait; cat udp.txt
-nc -lU "$W/nc.sock" >unix.txt & for ((i = 0; i < 99; i++)); do [ -S "$W/nc.sock" ] && break; sleep .03; done
+nc -lU "$W/nc.sock" >unix.txt & for ((i = 0; i < 999; i++)); do [ -S "$W/nc.sock" ] && break; sleep .03; done
 echo by unix | nc -NU "$W/nc.sock"; wait; cat unix.txt"#,
         &["by udp", "by unix"],
     ),
     works(
         "socat",
         r#"socat "TCP-LISTEN:$FREE,bind=127.0.0.1,reuseaddr" SYSTEM:'echo by socat; cat' & listens "$FREE"
-echo and back | socat - "TCP:127.0.0.1:$FREE""#,
+echo and back | socat - "TCP:127.0.0.1:$FREE" && wait"#,
         &["by socat\nand back"],
     ),
-    works("iperf3", r#"TMPDIR=$W iperf3 -s -1 -B 127.0.0.1 -p "$FREE" >/dev/null & listens "$FREE"; TMPDIR=$W iperf3 -c 127.0.0.1 -p "$FREE" -n 1M"#, &["sender", "receiver"]),
-    works("telnet", r#"echo banner | nc -l -N 127.0.0.1 "$FREE" & listens "$FREE"; sleep .3 | telnet 127.0.0.1 "$FREE""#, &["Connected to 127.0.0.1", "banner"]),
+    works("iperf3", r#"TMPDIR=$W iperf3 -s -1 -B 127.0.0.1 -p "$FREE" >/dev/null & listens "$FREE"; TMPDIR=$W iperf3 -c 127.0.0.1 -p "$FREE" -n 1M && wait"#, &["sender", "receiver"]),
+    works("telnet", r#"echo banner | nc -l -N 127.0.0.1 "$FREE" & listens "$FREE"
+for ((i = 0; i < 300; i++)); do grep -qs banner heard.txt && break; sleep .1; done | telnet 127.0.0.1 "$FREE" | tee heard.txt"#, &["Connected to 127.0.0.1", "banner"]),
     works(
         "tcpdump of real traffic",
         r#"tcpdump -n -i eth0 -c 1 -U -w one.pcap udp port 53 2>tcpdump.log & 
-for ((i = 0; i < 99; i++)); do grep -q listening tcpdump.log && break; jobs -r | grep -q . || break; sleep .03; done
+for ((i = 0; i < 999; i++)); do grep -q listening tcpdump.log && break; jobs -r | grep -q . || break; sleep .03; done
 dig +short +retry=0 www.kpexec.test >/dev/null; wait "$!"; code=$?; cat tcpdump.log; tcpdump -n -r one.pcap 2>&1; exit "$code""#,
         &["1 packet captured", "> 10.200.0.1.53:", "A? www.kpexec.test."],
     )

@@ -7,11 +7,10 @@ pub const ROWS: &[Row] = &[
         "bash: job control on a terminal",
         r#"
 terminal jobs 'bash -i'
-keys jobs 'sleep 600' Enter; shows jobs '600'
-sleep .2; keys jobs C-z; shows jobs 'Stopped'
+keys jobs 'sleep 600' Enter; runs jobs sleep; keys jobs C-z; shows jobs 'Stopped'
 keys jobs 'bg' Enter; shows jobs '[1]+ sleep 600 &'
 keys jobs 'jobs -r' Enter; shows jobs 'Running'
-keys jobs 'fg' Enter; sleep .2; keys jobs C-c
+keys jobs 'fg' Enter; runs jobs sleep; keys jobs C-c
 keys jobs 'echo "rc=$?" job=$(jobs | wc -l)' Enter; shows jobs 'rc=130 job=0' && echo controlled
 "#,
         &["controlled"],
