@@ -22,8 +22,9 @@ use crate::transport::End;
 /// What a shell reports for a program that wrote to a closed pipe: 128 + SIGPIPE.
 const BROKEN_PIPE: u8 = 141;
 
-/// How soon a program has looked at the size of its terminal that has changed.
-const LOOK: Duration = Duration::from_millis(100);
+/// How soon a program has looked at the size of its terminal that has changed, also
+/// on a busy node.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// This end.
 pub struct Here {
