@@ -1,10 +1,12 @@
 //! A helper that stays: who shares it, how it ends, and what is left of it. Each
 //! test has a helper namespace of its own, so that it sees no helper of another.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tests::command::{Output, kpexec, run, run_kpexec};
+use tests::command::{Output, kpexec, run, run_kpexec, wait};
+use tests::pod::wait_for_processes;
 use tests::{BOTH_NODES, Namespace, kubectl};
 
 /// `kpexec --helper-namespace NS FLAGS POD -- COMMAND`.
@@ -214,11 +216,17 @@ fn a_session_keeps_its_helper_longer_than_it_may_be_idle() -> Result<()> {
 #[test]
 fn a_helper_that_is_deleted_is_made_anew() -> Result<()> {
     let namespace = Namespace::for_helpers("deleted")?;
-    for pod in BOTH_NODES {
+    for (pod, mark) in BOTH_NODES.into_iter().zip(["87301", "87302"]) {
         for code in [3, 4] {
             let output = session(&namespace, &[], pod, &["sh", "-c", &format!("exit {code}")])?;
             assert_eq!(output.code(), code, "{pod}: {output:?}");
+            // Ends when the helper has heard that it was deleted: who comes before that is
+            // still let in.
+            let place = ["--helper-namespace", namespace.name(), pod, "--", "sleep", mark];
+            let mut other = kpexec(&place).stderr(Stdio::null()).spawn()?;
+            wait_for_processes(mark, 1)?;
             kubectl(&["delete", "pod", "-n", namespace.name(), "--all", "--wait=false"])?;
+            assert_eq!(wait(&mut other, Duration::from_secs(90))?.code(), Some(125), "{pod}");
         }
     }
     Ok(())
