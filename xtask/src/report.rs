@@ -7,6 +7,8 @@
 const RUN_ELSEWHERE: &str = "cargo xtask test runs it";
 /// Lines of one failed test that are said again; the first say why.
 const MOST_LINES: usize = 40;
+/// Tests of one run that may pass at the second try: more are no coincidence.
+const MOST_UNSTEADY: usize = 2;
 
 /// The sum over all test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Report {
     pub skipped: Vec<String>,
     /// Each failed test with what it said, but for the backtrace.
     pub failures: Vec<String>,
+    /// The same of those that passed when they were run once more.
+    pub unsteady: Vec<String>,
     /// How many more lines belong to the last of them.
     lines_left: usize,
 }
@@ -61,6 +65,33 @@ impl Report {
         if !success && self.failed == failed_before {
             self.failed += 1;
         }
+    }
+
+    /// The names of the failed tests.
+    pub fn failed_tests(&self) -> Vec<String> {
+        let name = |failure: &String| failure.lines().next().unwrap_or_default().to_owned();
+        self.failures.iter().map(name).collect()
+    }
+
+    /// Whether only so few tests failed that they may be unsteady, and nothing else.
+    pub fn is_nearly_good(&self) -> bool {
+        (1..=MOST_UNSTEADY).contains(&self.failed) && self.failures.len() == self.failed
+    }
+
+    /// What it is after those that failed have passed.
+    pub fn unsteady(mut self) -> Self {
+        self.passed += std::mem::take(&mut self.failed);
+        self.unsteady.append(&mut self.failures);
+        self
+    }
+
+    /// Takes in what another run reported.
+    pub fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped.extend(other.skipped);
+        self.failures.extend(other.failures);
+        self.unsteady.extend(other.unsteady);
     }
 
     /// The closing line.
@@ -138,6 +169,31 @@ test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; 
         assert_eq!(report.failures.len(), 2);
         assert_eq!(report.failures[0], "a::b\n  Error: no\n  fault");
         assert_eq!(report.failures[1].lines().count(), 1 + MOST_LINES);
+    }
+
+    #[test]
+    fn few_failures_are_unsteady_once_they_have_passed() {
+        let failed = |tests: usize| {
+            let said: String =
+                (0..tests).map(|n| format!("---- t{n} stdout ----\nlate\n")).collect();
+            read(&format!(
+                "{said}failures:\ntest result: FAILED. 9 passed; {tests} failed; 0 ignored"
+            ))
+        };
+        assert!(!failed(0).is_nearly_good() && !failed(3).is_nearly_good());
+        // A crash beside it is none of theirs.
+        let mut crashed = failed(1);
+        crashed.failed += 1;
+        assert!(!crashed.is_nearly_good());
+
+        let two = failed(2);
+        assert!(two.is_nearly_good() && !two.good());
+        assert_eq!(two.failed_tests(), ["t0", "t1"]);
+        let mut all = failed(1);
+        all.add(two.unsteady());
+        assert_eq!(all.closing_line(), "20 passed, 1 failed, 0 skipped");
+        assert_eq!(all.failures, ["t0\n  late"]);
+        assert_eq!(all.unsteady, ["t0\n  late", "t1\n  late"]);
     }
 
     #[test]
