@@ -187,14 +187,7 @@ impl Here {
         };
         let relayed = match relayed {
             Ok(ended) => ended,
-            Err(error) => {
-                // A terminal that hangs up is a client that is lost.
-                let lost = matches!(error, RunError::Interrupted(Signal::HUP));
-                if self.name.is_ok() && !lost {
-                    session.end().await;
-                }
-                return Err(error);
-            }
+            Err(why) => return Err(self.leave(&mut session, why).await),
         };
         // What was received last must be written before the exit code is given.
         let written = tokio::select! {
@@ -202,10 +195,7 @@ impl Here {
                 written.unwrap_or_else(|_| Err(io::Error::other("what writes it has ended")))
             }
             signal = signals.next() => {
-                if self.name.is_ok() && signal != Signal::HUP {
-                    session.end().await;
-                }
-                return Err(RunError::Interrupted(signal));
+                return Err(self.leave(&mut session, RunError::Interrupted(signal)).await);
             }
         };
         drop(raw);
@@ -220,6 +210,15 @@ impl Here {
             progress.remove();
         }
         self.exit_code(relayed?, written)
+    }
+
+    /// Ends a session that is left; not if a terminal hangs up, which is a client that
+    /// is lost.
+    async fn leave(&self, session: &mut Session, why: RunError) -> RunError {
+        if self.name.is_ok() && !matches!(why, RunError::Interrupted(Signal::HUP)) {
+            session.end().await;
+        }
+        why
     }
 
     /// Gives the command our terminal: its keys as they are typed, its size as it
