@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, CommandFactory as _};
 
 use super::invocation::WORDS;
 use super::program::as_typed;
@@ -117,14 +117,17 @@ fn verb_of_another(args: &[OsString], error: &clap::Error) -> Option<CliError> {
 /// Whether `word` is a flag, or ends with one, whose value is the next word.
 fn takes_a_value(word: &str) -> bool {
     let command = Cli::command();
-    let mut flags = command
-        .get_arguments()
-        .filter(|flag| flag.get_action().takes_values() && !flag.is_require_equals_set());
-    match (word.strip_prefix("--"), word.strip_prefix('-')) {
-        (Some(long), _) => flags.any(|flag| flag.get_long() == Some(long)),
-        (None, Some(short)) => flags.any(|flag| flag.get_short() == short.chars().last()),
-        (None, None) => false,
+    let takes = |known: &dyn Fn(&Arg) -> bool| {
+        let mut flags = command.get_arguments().filter(|flag| known(flag));
+        flags.any(|flag| flag.get_action().takes_values() && !flag.is_require_equals_set())
+    };
+    if let Some(long) = word.strip_prefix("--") {
+        return takes(&|flag| flag.get_long() == Some(long));
     }
+    let letters = word.strip_prefix('-').unwrap_or_default();
+    // The first that takes a value takes the rest of the word, if there is any.
+    let first = letters.find(|letter| takes(&|flag| flag.get_short() == Some(letter)));
+    first.is_some_and(|first| first + 1 == letters.len())
 }
 
 /// The word that is one too many: no flag.

@@ -235,6 +235,8 @@ fn a_verb_typed_by_habit_is_no_pod() {
         (&["exec", "web", "--", "sh"][..], "leave it out"),
         (&["-it", "debug", "-c", "app", "web"], "leave it out"),
         (&["cp", "web:/etc/hosts", "hosts"], "tar copies"),
+        (&["-f", "-", "exec", "ls"], "leave it out"),
+        (&["-nproduct", "exec", "web", "ls"], "leave it out"),
     ] {
         let (what, hint) = usage_of(args);
         assert!(what.ends_with("is not a word of kpexec's"), "{what}");
