@@ -28,6 +28,8 @@ pub struct SessionCgroup {
     parent: OwnedFd,
     name: String,
     folder: OwnedFd,
+    /// Whether somebody in it does not die.
+    given_up: bool,
 }
 
 impl SessionCgroup {
@@ -41,7 +43,7 @@ impl SessionCgroup {
     pub(super) fn open(hierarchy: Hierarchy, parent: OwnedFd, name: String) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = openat(&parent, &name, flags, Mode::empty())?;
-        Ok(Self { hierarchy, parent, name, folder })
+        Ok(Self { hierarchy, parent, name, folder, given_up: false })
     }
 
     /// What a process [joins](join) this cgroup by.
@@ -89,11 +91,12 @@ impl SessionCgroup {
 
     /// Kills until the cgroup can be removed, which is the proof that nobody is
     /// left in it; says whether that was so by `deadline`.
-    pub async fn remove(self, deadline: Instant) -> bool {
+    pub async fn remove(mut self, deadline: Instant) -> bool {
         while !self.removed() {
             let killed = self.kill();
             if Instant::now() >= deadline {
                 self.say(killed);
+                self.given_up = true;
                 return false;
             }
             tokio::time::sleep(POLL).await;
@@ -144,7 +147,7 @@ impl Drop for SessionCgroup {
     /// For the ways out that do not come by [`SessionCgroup::remove`].
     fn drop(&mut self) {
         let deadline = Instant::now() + MOMENT;
-        while !self.removed() {
+        while !self.given_up && !self.removed() {
             let killed = self.kill();
             if Instant::now() >= deadline {
                 return self.say(killed);
