@@ -147,7 +147,14 @@ async fn is_told_of_and_nothing_is_left(moments: &[Moment]) -> Result<()> {
     let mut node = Node::around(FakeContainer::hostile(&Options::hostile())?, &[]).await?;
     for &moment in moments {
         renew(&mut node)?;
-        let outcome = interrupted(&mut node, moment, FakeContainer::kill).await?;
+        let end = |container: &mut FakeContainer| -> Result<()> {
+            let begun = Instant::now();
+            container.kill()?;
+            // As long as the helper waits for processes that do not go.
+            ensure!(begun.elapsed() < Duration::from_secs(5), "its end is held up");
+            Ok(())
+        };
+        let outcome = interrupted(&mut node, moment, end).await?;
         let failure = outcome.failure.with_context(|| format!("{moment:?}: it ran"))?;
         let told = ["has ended", "the container stopped"];
         ensure!(told.iter().any(|word| failure.message.contains(word)), "{moment:?}: {failure:?}");

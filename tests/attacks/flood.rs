@@ -19,7 +19,7 @@ const MOST_MEMORY: u64 = 64 << 10;
 /// pipes, the helper's buffers, HTTP/2 windows.
 const MOST_ON_ITS_WAY: u64 = 4 << 20;
 
-/// How long a terminal may take to write that much.
+/// How long a writer may take for that much, or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn bytes(answers: &mut Streaming<ServerMessage>) -> Result<u64> {

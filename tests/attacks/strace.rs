@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::NamedTempFile;
 
 use crate::observed::state_and_ticks;
@@ -28,14 +28,15 @@ impl Strace {
             .args(["-p", &pid.to_string()])
             .spawn()
             .context("run strace (`cargo xtask setup` installs it)")?;
-        let strace = Self { child, log };
+        let mut strace = Self { child, log };
         let status = format!("/proc/{pid}/status");
-        while fs::read_to_string(&status)?.contains("TracerPid:\t0\n") {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // It is attached, and may not have stopped the process yet: not before it waits
-        // for it is each call seen.
-        while state_and_ticks(strace.child.id().cast_signed())?.0 != "S" {
+        // Attached, it may not have stopped the process yet: not before it waits for it is
+        // each call seen.
+        while fs::read_to_string(&status)?.contains("TracerPid:\t0\n")
+            || state_and_ticks(strace.child.id().cast_signed())?.0 != "S"
+        {
+            let ended = strace.child.try_wait()?;
+            ensure!(ended.is_none(), "strace has ended: {ended:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(strace)

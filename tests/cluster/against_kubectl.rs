@@ -135,8 +135,8 @@ fn closed_reader(side: Side, pod: &str) -> Result<()> {
     let mut stdout = client.stdout.take().context("stdout is a pipe")?;
     stdout.read_exact(&mut [0; 6])?;
     drop(stdout);
-    let ended = wait(&mut client, Duration::from_secs(30));
-    let gone = gone(side, &mark);
+    let ended = wait(&mut client, Duration::from_secs(15));
+    let gone = gone(&mark);
     client.kill()?;
     client.wait()?;
     ended.context("the client goes on")?;
@@ -169,9 +169,9 @@ fn both_full(side: Side, pod: &str) -> Result<()> {
 
 /// Whether the command ends in time; if not, it is ended here, by its PID. That of
 /// kubectl mostly does not.
-fn gone(side: Side, mark: &str) -> Result<()> {
-    let seconds = if side == Side::Kpexec { 60 } else { 10 };
-    let deadline = std::time::Instant::now() + Duration::from_secs(seconds);
+fn gone(mark: &str) -> Result<()> {
+    // Shorter than the keepalive, 30 s: that a client is gone is noticed at once.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while processes_with(mark)? > 0 {
         if std::time::Instant::now() > deadline {
             end(mark)?;
@@ -207,7 +207,7 @@ fn terminated(side: Side, pod: &str) -> Result<()> {
     wait_for_processes(&mark, 1)?;
     signal(client.id(), Signal::TERM)?;
     let status = wait(&mut client, limit(side))?;
-    gone(side, &mark)?;
+    gone(&mark)?;
     ensure!(status.code() == Some(9), "{status}, not the command's own code");
     Ok(())
 }
@@ -219,7 +219,7 @@ fn killed(side: Side, pod: &str) -> Result<()> {
     wait_for_processes(&mark, 1)?;
     client.kill()?;
     client.wait()?;
-    gone(side, &mark)
+    gone(&mark)
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn a_pod_that_is_being_deleted_is_entered_while_it_runs() -> Result<()> {
             assert_eq!(who(ns, node, container)?, container, "{node}");
         }
         // Longer than all of this takes.
-        kubectl(&["delete", "pod", "-n", ns, node, "--grace-period=600", "--wait=false"])?;
+        kubectl(&["delete", "pod", "-n", ns, node, "--grace-period=180", "--wait=false"])?;
     }
     for node in NODES {
         assert_eq!(who(ns, node, "slow")?, "slow", "{node}");

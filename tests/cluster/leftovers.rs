@@ -3,7 +3,7 @@
 
 use std::io::Read as _;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -92,7 +92,10 @@ fn a_client_that_is_killed_takes_its_command_with_it() -> Result<()> {
         wait_for_processes(mark, 1)?;
         client.kill()?;
         client.wait()?;
+        let killed = Instant::now();
         wait_for_processes(mark, 0)?;
+        // Shorter than the keepalive, 30 s: it is noticed at once.
+        ensure!(killed.elapsed() < Duration::from_secs(20), "{pod}: {:?}", killed.elapsed());
     }
     // Nobody is left to delete the helpers; they end by themselves after a
     // minute without a session.

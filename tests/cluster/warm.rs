@@ -226,7 +226,9 @@ fn a_helper_that_is_deleted_is_made_anew() -> Result<()> {
             let mut other = kpexec(&place).stderr(Stdio::null()).spawn()?;
             wait_for_processes(mark, 1)?;
             kubectl(&["delete", "pod", "-n", namespace.name(), "--all", "--wait=false"])?;
-            assert_eq!(wait(&mut other, Duration::from_secs(90))?.code(), Some(125), "{pod}");
+            let told = wait(&mut other, Duration::from_secs(90));
+            let _ended = other.kill();
+            assert_eq!(told?.code(), Some(125), "{pod}");
         }
     }
     Ok(())

@@ -26,11 +26,21 @@ pub fn all(folder: &Path) -> Result<BTreeSet<i32>> {
 
 /// Processes of this machine with `mark` as a word of their command line.
 pub fn marked(mark: &str) -> Result<Vec<i32>> {
-    let has_mark = |pid: &i32| {
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        command.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
-    };
-    Ok(all(Path::new("/proc"))?.into_iter().filter(has_mark).collect())
+    Ok(all(Path::new("/proc"))?.into_iter().filter(|pid| has_mark(*pid, mark)).collect())
+}
+
+/// Whether there is one that was not `known`, which is all there are afterwards. Only
+/// those that are new are looked at: they may not live until all others were.
+pub fn another_is_marked(mark: &str, known: &mut BTreeSet<i32>) -> Result<bool> {
+    let now = all(Path::new("/proc"))?;
+    let another = now.iter().any(|pid| !known.contains(pid) && has_mark(*pid, mark));
+    *known = now;
+    Ok(another)
+}
+
+fn has_mark(pid: i32, mark: &str) -> bool {
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    command.split(|byte| *byte == 0).any(|word| word == mark.as_bytes())
 }
 
 /// Processes of this machine in a cgroup whose name begins with `name`.

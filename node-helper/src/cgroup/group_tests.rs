@@ -13,7 +13,7 @@ use crate::target::Procfs;
 /// which starts the next one and ends. N bounds these, if all else fails.
 const SWARM: &str = "
     read go
-    export N=0 COMET='N=$((N+1)); [ $N -lt 3000 ] && sh -c \"$COMET\" &'
+    export N=0 COMET='N=$((N+1)); [ $N -lt 30000 ] && sh -c \"$COMET\" &'
     i=0; while [ $i -lt 10 ]; do (setsid sh -c \"$COMET\" &); i=$((i+1)); done
     i=0; while [ $i -lt 100 ]; do setsid sleep 100 & i=$((i+1)); done
     echo ready; read never
@@ -135,6 +135,8 @@ fn the_frozen_start_nobody() {
         write(&swarm.cgroup.folder, freezer.file, freezer.freeze).unwrap();
         assert!((0..200).any(|_| rests(&swarm.cgroup)), "it is not frozen");
         write(&swarm.cgroup.folder, freezer.file, freezer.thaw).unwrap();
+        // It was not for want of any.
+        assert!((0..200).any(|_| !rests(&swarm.cgroup)), "no comet is left");
         drop(swarm.cgroup);
         swarm.child.wait().unwrap();
     }

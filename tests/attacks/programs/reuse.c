@@ -1,6 +1,6 @@
-// A21 / T33: a process of a container that gets a number of the test's choice: as
-// clone3(2) gives it, nobody else on the machine can be faster. It stays as long as
-// the container does.
+// A21 / T33: a process of a container that gets a number of the test's choice, which
+// clone3(2) gives it unless another process has got it in that moment. It stays as
+// long as the container does.
 //
 // usage: reuse PID-OF-FIRST-PROCESS NUMBER
 

@@ -65,9 +65,9 @@ fn completes(start: &[&str]) -> Result<()> {
     for [typed, expected] in LINES {
         let expected = format!("{PROMPT} {expected}");
         // On a busy machine kpexec may have no answer in time: one tries again.
-        let mut attempts = 1..4;
+        let mut again = true;
         while !becomes(&tmux, typed, &expected)? {
-            ensure!(attempts.next().is_some(), "never: {expected}: {}", tmux.screen()?);
+            ensure!(std::mem::take(&mut again), "never: {expected}: {}", tmux.screen()?);
             tmux.press("C-u")?;
             tmux.wait_until("an empty line again", waits)?;
         }

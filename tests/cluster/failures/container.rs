@@ -100,8 +100,8 @@ fn wait(namespace: &str, name: &str, condition: &str) -> Result<()> {
         .map(drop)
 }
 
-/// Waits until a kubelet has said of these pods' containers that `words` are not there:
-/// where, depends on the runtime.
+/// Waits until the kubelets have said `words` of these pods' containers: in which of
+/// their states, depends on the runtime.
 fn wait_for_words(namespace: &str, name: &str, words: &str) -> Result<()> {
     for node in NODE_NAMES {
         let pod = format!("{name}-{node}");

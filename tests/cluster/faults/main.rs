@@ -48,11 +48,14 @@ fn processes_of(helpers: &Namespace, role: Role) -> Result<Vec<u32>> {
     }
 }
 
-/// Those whose container the kubelet has told, which it does after sessions begin.
+/// Those of all pods, or none before the kubelets have told each one's container, which
+/// they do after sessions begin.
 fn known_processes_of(helpers: &Namespace, role: Role) -> Result<Vec<u32>> {
-    let path = "jsonpath={.items[*].status.containerStatuses[*].containerID}";
+    let path = "jsonpath={range .items[*]}{.status.containerStatuses[*].containerID}{\"\\n\"}{end}";
     let ids = kubectl(&["get", "pods", "-n", helpers.name(), "-o", path])?;
-    let ids: Vec<&str> = ids.split(' ').filter_map(|id| Some(id.split_once("://")?.1)).collect();
+    let ids: Option<Vec<&str>> =
+        ids.lines().map(|id| id.split_once("://").map(|(_, id)| id)).collect();
+    let Some(ids) = ids else { return Ok(Vec::new()) };
     let mut parents = HashMap::new();
     for entry in std::fs::read_dir("/proc")? {
         let entry = entry?;
@@ -92,7 +95,7 @@ fn a_process_of_the_helper_that_is_killed_is_told() -> Result<()> {
                 signal(pid, Signal::KILL)?;
             }
             session.ends_by(fault, what)?;
-            session.leaves_nothing()?;
+            session.leaves_nothing(fault)?;
         }
         let next = run_kpexec(&["--helper-namespace", helpers.name(), pod, "--", "true"])?;
         assert_eq!((next.code(), next.stderr.as_str()), (0, ""), "{pod}: the next one");
@@ -117,7 +120,7 @@ fn a_helper_that_is_deleted_or_evicted_is_told() -> Result<()> {
                 kubectl(&["delete", "-n", helpers.name(), "pod", &helper, "--wait=false"])?;
             }
             session.ends_by(fault, "the helper pod was deleted or evicted")?;
-            session.leaves_nothing()?;
+            session.leaves_nothing(fault)?;
         }
     }
     Ok(())
@@ -155,7 +158,7 @@ fn a_kubelet_that_is_killed_is_told() -> Result<()> {
         let fault = Instant::now();
         let killed = Killed::part(&format!("{node}-kubelet"))?;
         session.ends_by(fault, &format!("the kubelet of node {node} was restarted or is gone"))?;
-        session.leaves_nothing()?;
+        session.leaves_nothing(fault)?;
         drop(killed);
         let next = run_kpexec(&[pod, "--", "true"])?;
         assert_eq!(next.code(), 0, "{pod}: the next one: {next:?}");
@@ -198,7 +201,7 @@ fn an_api_server_that_is_killed_is_told() -> Result<()> {
     let killed = Killed::part("kube-apiserver")?;
     for session in &mut sessions {
         session.ends_by(fault, "the API server https://127.0.0.1:6443 was restarted or is away")?;
-        session.leaves_nothing()?;
+        session.leaves_nothing(fault)?;
     }
     // And one that is to begin meanwhile.
     let begun = Instant::now();
@@ -259,7 +262,7 @@ fn a_link_that_stays_down_is_told_and_ends_the_command() -> Result<()> {
         session.ends_by(fault, "its network is cut, or it is gone")?;
     }
     // On a node that nobody can reach. Some for this test's look at all processes.
-    let limit = Duration::from_secs(keepalive + 4);
+    let limit = Duration::from_secs(keepalive + 2);
     for end in ends {
         let gone = end.took()?;
         ensure!(gone < limit, "gone after {gone:?}");

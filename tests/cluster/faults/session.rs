@@ -12,6 +12,9 @@ use tests::pod::{processes_with, wait_for_processes};
 /// From the fault to the last word.
 pub const LIMIT: Duration = Duration::from_secs(15);
 
+/// From the fault to the end of the command: the default of `--keepalive`.
+const GONE: Duration = Duration::from_secs(30);
+
 /// How long what waits for a kubelet may take.
 pub const BY_KUBELET: Duration = Duration::from_secs(90);
 
@@ -71,9 +74,11 @@ impl Session {
         Ok(())
     }
 
-    /// Nothing of the command runs any more.
-    pub fn leaves_nothing(&self) -> Result<()> {
-        wait_for_processes(&self.mark, 0)
+    /// Nothing of the command runs any more, soon after the fault.
+    pub fn leaves_nothing(&self, fault: Instant) -> Result<()> {
+        wait_for_processes(&self.mark, 0)?;
+        ensure!(fault.elapsed() < GONE, "{}: gone after {:?}", self.pod, fault.elapsed());
+        Ok(())
     }
 
     /// Looks from now on when that is so: the client's last word may come later.

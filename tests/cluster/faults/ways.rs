@@ -43,14 +43,14 @@ fn a_fault_is_told_where_connections_are_shared() -> Result<()> {
                 signal(pid, Signal::KILL)?;
             }
             session.ends_by(fault, what)?;
-            session.leaves_nothing()?;
+            session.leaves_nothing(fault)?;
         }
         let mut session = Session::begin_by(pod, 87_114 + number, &flags, share)?;
         let fault = Instant::now();
         let killed = Killed::part(&format!("{node}-runtime"))?;
         let what = format!("the container runtime of node {node} was restarted or is gone");
         session.ends_by(fault, &what)?;
-        session.leaves_nothing()?;
+        session.leaves_nothing(fault)?;
         drop(killed);
         again(pod, &what)?;
     }
@@ -78,7 +78,7 @@ fn a_fault_is_told_to_who_came_back() -> Result<()> {
             signal(pid, Signal::KILL)?;
         }
         session.ends_by(fault, "the helper's container was killed")?;
-        session.leaves_nothing()?;
+        session.leaves_nothing(fault)?;
     }
     Ok(())
 }

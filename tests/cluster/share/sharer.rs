@@ -163,3 +163,10 @@ impl Session {
         Ok(Output { status, stdout: Vec::new(), stderr })
     }
 }
+
+impl Drop for Session {
+    /// A test that failed leaves none.
+    fn drop(&mut self) {
+        let _ended = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
