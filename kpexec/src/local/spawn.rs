@@ -37,6 +37,7 @@ impl Place {
         // It may outlive us: whoever reaps it then is not we.
         std::thread::spawn(move || {
             stderr.map_or(Ok(()), |stderr| keep(stderr, &kept)).ok();
+            // Nobody listens if kpexec was interrupted.
             let _ = end.send(child.wait().map_or_else(lost, end_of));
         });
         Ok((Link::of_child(log, ended), stream))

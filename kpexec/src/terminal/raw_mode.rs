@@ -147,7 +147,8 @@ fn end() {
         while ready(stdin(), PollFlags::IN, QUIET) && begun.elapsed() < PATIENCE {
             discard_input();
         }
-        // Now, not after draining: output may be stopped for ever (^S).
+        // Now, not after draining: output may be stopped for ever (^S). A terminal that is
+        // gone needs no settings.
         let _ = tcsetattr(stdin(), OptionalActions::Now, &before);
     }
 }
